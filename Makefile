@@ -1,0 +1,36 @@
+# The commands of the README, and what working on the code needs. CI calls these and nothing else.
+
+CARGO ?= cargo
+# ONNX Runtime and the embedding model, brought once and shared by the demo, the tests and the benchmarks.
+MODELS := .data/models
+
+.PHONY: demo test bench lint models tools build
+
+demo: ## Build and run the sample company on loopback
+	$(CARGO) build --release
+	target/release/turnpike demo
+
+test: tools ## Install what the tests need, and run them all
+	$(CARGO) test --no-run
+	@TURNPIKE_BIN=target/debug/turnpike scripts/pull-models $(MODELS)
+	TURNPIKE_MODELS=$(CURDIR)/$(MODELS) $(CARGO) test
+
+bench: ## Measure, side by side with what each number is compared with
+	$(CARGO) build --release --benches
+	@TURNPIKE_BIN=target/release/turnpike scripts/pull-models $(MODELS)
+	TURNPIKE_MODELS=$(CURDIR)/$(MODELS) $(CARGO) bench --bench numbers
+
+lint: ## Formatting, clippy with warnings as errors, documentation, the direction of dependencies
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items
+	$(CARGO) test --test contract architecture
+
+models: ## Bring ONNX Runtime and an embedding model into the data directory
+	$(CARGO) run --release -- models pull
+
+tools: ## Install the browser that the page's tests use (Debian)
+	@scripts/install-test-tools
+
+build:
+	$(CARGO) build --release
