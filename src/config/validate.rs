@@ -1,0 +1,259 @@
+//! From what is written to what is meant: ranges, names and addresses.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::layers::Problem;
+use super::raw::{self, Raw};
+use super::{
+    Auth, AuthMode, Embedder, Index, Jobs, Knowledge, Limits, Models, Provider, ProviderKind, Server, Settings, Spool,
+    Telemetry, Turn, Webhooks,
+};
+
+/// Collects what is wrong, with where it was written.
+struct Check<'a, F: Fn(&str) -> String> {
+    origin: F,
+    problems: &'a mut Vec<Problem>,
+}
+
+impl<F: Fn(&str) -> String> Check<'_, F> {
+    fn fail(&mut self, path: &str, message: impl std::fmt::Display) {
+        self.problems.push(Problem { origin: (self.origin)(path), message: format!("`{path}`: {message}") });
+    }
+
+    fn seconds(&mut self, path: &str, value: f64) -> Duration {
+        Duration::try_from_secs_f64(value).unwrap_or_else(|_| {
+            self.fail(path, format!("{value} is not a number of seconds; write one from 0 up"));
+            Duration::ZERO
+        })
+    }
+
+    fn positive(&mut self, path: &str, value: usize) -> usize {
+        if value == 0 {
+            self.fail(path, "must be at least 1");
+        }
+        value
+    }
+}
+
+impl Raw {
+    /// The checked settings; what is wrong goes into `problems`.
+    pub(super) fn check(self, origin: impl Fn(&str) -> String, problems: &mut Vec<Problem>) -> Settings {
+        let mut check = Check { origin, problems };
+        let server = server(self.server, &mut check);
+        let auth = auth(self.auth, &server, &mut check);
+        for (path, backend) in [
+            ("bus.backend", &self.bus.backend),
+            ("store.backend", &self.store.backend),
+            ("index.backend", &self.index.backend),
+        ] {
+            if backend != "embedded" {
+                check.fail(path, format!("there is no backend {backend:?} in this version; it has \"embedded\""));
+            }
+        }
+        if self.spool.segment_bytes < 65_536 || self.spool.max_bytes < 4 * self.spool.segment_bytes {
+            check.fail("spool.max_bytes", "must hold at least four segments of `spool.segment_bytes`, each 65536 or more");
+        }
+        let providers =
+            self.providers.into_iter().filter_map(|(name, raw)| provider(name, raw, &mut check)).collect();
+        Settings {
+            server,
+            auth,
+            data_dir: self.storage.data_dir,
+            index: Index { open_shards: check.positive("index.open_shards", self.index.open_shards) },
+            spool: Spool { max_bytes: self.spool.max_bytes, segment_bytes: self.spool.segment_bytes },
+            turn: Turn {
+                heartbeat: check.seconds("turn.heartbeat_s", self.turn.heartbeat_s),
+                disconnect_grace: check.seconds("turn.disconnect_grace_s", self.turn.disconnect_grace_s),
+                retain: check.seconds("turn.retain_s", self.turn.retain_s),
+                answer_chars: check.positive("turn.answer_chars", self.turn.answer_chars),
+                history_turns: self.turn.history_turns,
+            },
+            limits: limits(&self.limits, &mut check),
+            embedder: Embedder {
+                enabled: self.embedder.enabled,
+                model_dir: self.embedder.model_dir,
+                hub_model: self.embedder.hub_model,
+                ort_library: self.embedder.ort_library,
+                models_dir: self.embedder.models_dir,
+                batch_size: check.positive("embedder.batch_size", self.embedder.batch_size),
+                threads: check.positive("embedder.threads", self.embedder.threads),
+            },
+            knowledge: knowledge(&self.knowledge, &mut check),
+            pipelines_dir: self.pipelines.dir,
+            models: models(self.models, &mut check),
+            providers,
+            webhooks: webhooks(&self.webhooks, &mut check),
+            jobs: Jobs {
+                persist_concurrency: check.positive("jobs.persist_concurrency", self.jobs.persist_concurrency),
+                initial_delay: Duration::from_millis(self.jobs.initial_delay_ms),
+                max_delay: check.seconds("jobs.max_delay_s", self.jobs.max_delay_s),
+            },
+            telemetry: telemetry(self.telemetry, &mut check),
+        }
+    }
+}
+
+fn server<F: Fn(&str) -> String>(raw: raw::Server, check: &mut Check<'_, F>) -> Server {
+    let host = if raw.host == "localhost" { "127.0.0.1" } else { &raw.host };
+    let host = host.parse::<IpAddr>().unwrap_or_else(|_| {
+        check.fail("server.host", format!("{host:?} is not an IP address; write one such as \"127.0.0.1\" or \"0.0.0.0\""));
+        IpAddr::from([127, 0, 0, 1])
+    });
+    Server {
+        host,
+        port: raw.port,
+        header_timeout: check.seconds("server.header_timeout_s", raw.header_timeout_s),
+        body_timeout: check.seconds("server.body_timeout_s", raw.body_timeout_s),
+        write_timeout: check.seconds("server.write_timeout_s", raw.write_timeout_s),
+        shutdown_grace: check.seconds("server.shutdown_grace_s", raw.shutdown_grace_s),
+        max_connections: check.positive("server.max_connections", raw.max_connections),
+    }
+}
+
+fn auth<F: Fn(&str) -> String>(raw: raw::Auth, server: &Server, check: &mut Check<'_, F>) -> Auth {
+    let mode = match raw.mode.as_str() {
+        "keys" => AuthMode::Keys,
+        "open" => AuthMode::Open,
+        other => {
+            check.fail("auth.mode", format!("{other:?} is not a mode; write \"keys\" or \"open\""));
+            AuthMode::Keys
+        }
+    };
+    if mode == AuthMode::Open && !server.host.is_loopback() {
+        check.fail(
+            "auth.mode",
+            format!(
+                "\"open\" lets everyone in, so it works on a loopback address only, not on {}; write \"keys\", or host = \"127.0.0.1\"",
+                server.host
+            ),
+        );
+    }
+    Auth { mode, admin_token: raw.admin_token }
+}
+
+fn limits<F: Fn(&str) -> String>(raw: &raw::Limits, check: &mut Check<'_, F>) -> Limits {
+    if raw.requests_per_minute == 0 {
+        check.fail("limits.requests_per_minute", "must be at least 1");
+    }
+    Limits {
+        message_chars: check.positive("limits.message_chars", raw.message_chars),
+        body_bytes: check.positive("limits.body_bytes", raw.body_bytes),
+        context_bytes: raw.context_bytes,
+        streams: check.positive("limits.streams", raw.streams),
+        streams_per_company: check.positive("limits.streams_per_company", raw.streams_per_company),
+        requests_per_minute: raw.requests_per_minute,
+        document_bytes: check.positive("limits.document_bytes", raw.document_bytes),
+    }
+}
+
+fn knowledge<F: Fn(&str) -> String>(raw: &raw::Knowledge, check: &mut Check<'_, F>) -> Knowledge {
+    let half = raw.chunk_chars / 2;
+    if raw.chunk_chars < 200 || raw.chunk_overlap_chars > half || raw.chunk_min_chars > half {
+        check.fail(
+            "knowledge.chunk_chars",
+            "must be at least 200, and at least twice `chunk_overlap_chars` and `chunk_min_chars`",
+        );
+    }
+    Knowledge {
+        chunk_chars: raw.chunk_chars,
+        chunk_overlap_chars: raw.chunk_overlap_chars,
+        chunk_min_chars: raw.chunk_min_chars,
+    }
+}
+
+fn models<F: Fn(&str) -> String>(raw: raw::Models, check: &mut Check<'_, F>) -> Models {
+    if !(0.0..=2.0).contains(&raw.temperature) {
+        check.fail("models.temperature", "must be between 0 and 2");
+    }
+    for model in &raw.chain {
+        if !model.contains('/') {
+            check.fail("models.chain", format!("{model:?} names no provider; write \"provider/model\""));
+        }
+    }
+    Models {
+        chain: raw.chain,
+        retries: raw.retries,
+        retry_delay: Duration::from_millis(raw.retry_delay_ms),
+        first_token_timeout: check.seconds("models.first_token_timeout_s", raw.first_token_timeout_s),
+        idle_timeout: check.seconds("models.idle_timeout_s", raw.idle_timeout_s),
+        total_timeout: check.seconds("models.total_timeout_s", raw.total_timeout_s),
+        breaker_failures: raw.breaker_failures.max(1),
+        breaker_cooldown: check.seconds("models.breaker_cooldown_s", raw.breaker_cooldown_s),
+        temperature: raw.temperature,
+        max_tokens: raw.max_tokens,
+        rewrite_follow_ups: raw.rewrite_follow_ups,
+        rewrite_timeout: Duration::from_millis(raw.rewrite_timeout_ms),
+    }
+}
+
+fn provider<F: Fn(&str) -> String>(name: String, raw: raw::Provider, check: &mut Check<'_, F>) -> Option<Provider> {
+    let path = format!("providers.{name}");
+    let kind = match raw.kind.as_str() {
+        "openai" | "gemini" => {
+            let Some(base_url) = raw.base_url.filter(|url| url.starts_with("http://") || url.starts_with("https://"))
+            else {
+                check.fail(&format!("{path}.base_url"), "needs an address such as \"https://api.openai.com/v1\"");
+                return None;
+            };
+            let base_url = base_url.trim_end_matches('/').to_owned();
+            if raw.kind == "openai" {
+                ProviderKind::OpenAi { base_url, api_key: raw.api_key }
+            } else {
+                ProviderKind::Gemini { base_url, api_key: raw.api_key }
+            }
+        }
+        "scripted" => {
+            let Some(script) = raw.script else {
+                check.fail(&format!("{path}.script"), "a scripted provider needs the file that it answers from");
+                return None;
+            };
+            ProviderKind::Scripted { script }
+        }
+        other => {
+            check.fail(
+                &format!("{path}.kind"),
+                format!("{other:?} is not a kind of provider; write \"openai\", \"gemini\" or \"scripted\""),
+            );
+            return None;
+        }
+    };
+    if raw.models.is_empty() {
+        check.fail(&format!("{path}.models"), "needs at least one model");
+    }
+    Some(Provider { name, kind, models: raw.models })
+}
+
+fn webhooks<F: Fn(&str) -> String>(raw: &raw::Webhooks, check: &mut Check<'_, F>) -> Webhooks {
+    let settings = Webhooks {
+        deadline: check.seconds("webhooks.deadline_s", raw.deadline_s),
+        initial_delay: check.seconds("webhooks.initial_delay_s", raw.initial_delay_s),
+        max_delay: check.seconds("webhooks.max_delay_s", raw.max_delay_s),
+        give_up_after: check.seconds("webhooks.give_up_after_s", raw.give_up_after_s),
+        concurrency: check.positive("webhooks.concurrency", raw.concurrency),
+        concurrency_per_endpoint: check.positive("webhooks.concurrency_per_endpoint", raw.concurrency_per_endpoint),
+        response_bytes: raw.response_bytes,
+        allow_private: raw.allow_private,
+    };
+    if settings.initial_delay > settings.max_delay {
+        check.fail("webhooks.initial_delay_s", "must not be above `max_delay_s`");
+    }
+    settings
+}
+
+fn telemetry<F: Fn(&str) -> String>(raw: raw::Telemetry, check: &mut Check<'_, F>) -> Telemetry {
+    if let Err(error) = raw.log_level.parse::<tracing_subscriber::filter::Targets>() {
+        check.fail(
+            "telemetry.log_level",
+            format!("{:?} is not a level ({error}); write \"info\", \"debug\" or \"turnpike=debug,info\"", raw.log_level),
+        );
+    }
+    if !["text", "json"].contains(&raw.log_format.as_str()) {
+        check.fail("telemetry.log_format", format!("{:?} is not a format; write \"text\" or \"json\"", raw.log_format));
+    }
+    Telemetry {
+        log_level: raw.log_level,
+        log_json: raw.log_format == "json",
+        company_label: raw.company_label,
+    }
+}

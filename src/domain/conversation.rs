@@ -1,0 +1,85 @@
+//! Conversations as they are stored and shown.
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::id::{CompanyId, ConversationId, SessionId};
+use super::turn::TurnRecord;
+
+/// Whether a conversation still goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Status {
+    /// More turns may come.
+    Active,
+    /// Ended by the company.
+    Ended,
+}
+
+/// A conversation's head: what a list of conversations shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Conversation {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// The company it belongs to.
+    pub company_id: CompanyId,
+    /// The session it belongs to.
+    pub session_id: SessionId,
+    /// Where the user writes.
+    pub channel: String,
+    /// Whether it goes on.
+    pub status: Status,
+    /// Messages stored, questions and answers.
+    pub message_count: u64,
+    /// The sequence of its last turn; turns are numbered from 1 without gaps.
+    pub last_sequence: u64,
+    /// The beginning of its first question.
+    pub summary: String,
+    /// When its first turn began.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created_at: OffsetDateTime,
+    /// When its last turn ended.
+    #[serde(with = "time::serde::rfc3339")]
+    pub updated_at: OffsetDateTime,
+    /// When it was ended.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub ended_at: Option<OffsetDateTime>,
+}
+
+/// A turn with its place in the conversation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StoredTurn {
+    /// Its number in the conversation, from 1 without gaps.
+    pub sequence: u64,
+    /// The turn.
+    #[serde(flatten)]
+    pub record: TurnRecord,
+}
+
+/// Who wrote a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// The company's customer.
+    User,
+    /// The chatbot.
+    Assistant,
+}
+
+/// One message of a conversation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Message {
+    /// Who wrote it.
+    pub role: Role,
+    /// Its text.
+    pub content: String,
+}
+
+/// The messages of a turn: the question, and the answer if there is any.
+pub fn messages_of(record: &TurnRecord) -> Vec<Message> {
+    let mut messages = vec![Message { role: Role::User, content: record.message.clone() }];
+    if !record.answer.is_empty() {
+        messages.push(Message { role: Role::Assistant, content: record.answer.clone() });
+    }
+    messages
+}

@@ -1,0 +1,16 @@
+//! What the service is about: ids, companies, turns, conversations, knowledge, events. No IO, and nothing of the rest of the crate.
+
+pub mod company;
+pub mod conversation;
+pub mod event;
+pub mod id;
+pub mod knowledge;
+pub mod language;
+pub mod turn;
+pub mod webhook;
+
+pub use company::{ApiKey, Company, CompanyScope};
+pub use event::{Event, EventType};
+pub use id::{CompanyId, ConversationId, DocumentId, EndpointId, SessionId, TurnId};
+pub use language::Language;
+pub use turn::{FinishReason, TurnRecord};

@@ -1,0 +1,7 @@
+//! The `turnpike` command.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    turnpike::cli::run()
+}

@@ -1,0 +1,71 @@
+//! The directory: which companies there are, which keys open them, and where their webhooks go.
+
+use async_trait::async_trait;
+
+use super::store::Error;
+use crate::domain::webhook::Endpoint;
+use crate::domain::{ApiKey, Company, CompanyId, CompanyScope, EndpointId};
+
+/// Companies, keys and endpoints.
+#[async_trait]
+pub trait Directory: Send + Sync {
+    /// All companies, by id.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    async fn companies(&self) -> Result<Vec<Company>, Error>;
+
+    /// One company.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    async fn company(&self, id: &CompanyId) -> Result<Option<Company>, Error>;
+
+    /// Adds a company, or changes the one with its id. Says whether it was new.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    async fn put_company(&self, company: &Company) -> Result<bool, Error>;
+
+    /// Removes a company with its keys and endpoints. Says how many keys and endpoints that were.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    async fn remove_company(&self, scope: &CompanyScope) -> Result<(u64, u64), Error>;
+
+    /// Adds a key.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    async fn add_key(&self, key: &ApiKey) -> Result<(), Error>;
+
+    /// The key with a hash, valid or not.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    async fn key(&self, hash: &str) -> Result<Option<ApiKey>, Error>;
+
+    /// Adds an endpoint.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    async fn add_endpoint(&self, scope: &CompanyScope, endpoint: &Endpoint) -> Result<(), Error>;
+
+    /// The company's endpoints, oldest first.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    async fn endpoints(&self, scope: &CompanyScope) -> Result<Vec<Endpoint>, Error>;
+
+    /// One endpoint.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    async fn endpoint(&self, scope: &CompanyScope, id: &EndpointId) -> Result<Option<Endpoint>, Error>;
+
+    /// Stops sending to an endpoint, with the reason.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    async fn disable_endpoint(&self, scope: &CompanyScope, id: &EndpointId, reason: &str) -> Result<(), Error>;
+}

@@ -1,0 +1,10 @@
+//! What the service needs of the outside, as traits. Each has a contract suite in `tests/contract` that every adapter passes.
+
+pub mod bus;
+pub mod directory;
+pub mod embedder;
+pub mod index;
+pub mod model;
+pub mod outbox;
+pub mod store;
+pub mod webhook;

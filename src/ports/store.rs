@@ -1,0 +1,140 @@
+//! The conversation store, and the register of documents that lives beside it.
+
+use async_trait::async_trait;
+
+use crate::domain::conversation::{Conversation, StoredTurn};
+use crate::domain::knowledge::Document;
+use crate::domain::{CompanyScope, ConversationId, DocumentId, TurnId, TurnRecord};
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store cannot be reached; a later try may succeed.
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The store holds or was given something it cannot understand; a later try would end the same.
+    #[error("the store does not understand: {0}")]
+    Invalid(String),
+}
+
+/// What storing a turn came to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Appended {
+    /// The turn's number in its conversation, from 1 without gaps: the same when the turn was stored before.
+    pub sequence: u64,
+    /// Messages of the conversation up to and with this turn.
+    pub message_count: u64,
+    /// Whether it is the conversation's first turn.
+    pub is_first: bool,
+    /// The conversation as it is now.
+    pub conversation: Conversation,
+}
+
+/// What was removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Conversations.
+    pub conversations: u64,
+    /// Turns.
+    pub turns: u64,
+    /// Registered documents.
+    pub documents: u64,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// Most rows.
+    pub limit: usize,
+    /// The cursor that the page before ended with.
+    pub after: Option<String>,
+}
+
+/// Conversations by company.
+#[async_trait]
+pub trait ConversationStore: Send + Sync {
+    /// Stores a turn exactly once, however often it is asked to, and gives it its sequence. Durable when it returns.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn append(&self, scope: &CompanyScope, record: &TurnRecord) -> Result<Appended, Error>;
+
+    /// The last turns of a conversation, oldest first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn history(
+        &self,
+        scope: &CompanyScope,
+        conversation: ConversationId,
+        limit: usize,
+    ) -> Result<Vec<StoredTurn>, Error>;
+
+    /// Conversations, the last updated first, and the next page's cursor.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or `Invalid` for a cursor that is not one.
+    async fn conversations(
+        &self,
+        scope: &CompanyScope,
+        page: &Page,
+    ) -> Result<(Vec<Conversation>, Option<String>), Error>;
+
+    /// One conversation's head.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn conversation(&self, scope: &CompanyScope, id: ConversationId) -> Result<Option<Conversation>, Error>;
+
+    /// One turn.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn turn(&self, scope: &CompanyScope, id: TurnId) -> Result<Option<StoredTurn>, Error>;
+
+    /// The turn that was made under an `Idempotency-Key`.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn turn_by_idempotency_key(&self, scope: &CompanyScope, key: &str) -> Result<Option<StoredTurn>, Error>;
+
+    /// Removes everything of the company.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn erase(&self, scope: &CompanyScope) -> Result<Erased, Error>;
+
+    /// Whether the store can be asked.
+    ///
+    /// # Errors
+    /// `Unavailable`, with the reason.
+    async fn check(&self) -> Result<(), Error>;
+}
+
+/// Documents by company: what is in the index, and by which content.
+#[async_trait]
+pub trait DocumentRegister: Send + Sync {
+    /// One document.
+    ///
+    /// # Errors
+    /// When the register cannot be read.
+    async fn document(&self, scope: &CompanyScope, id: &DocumentId) -> Result<Option<Document>, Error>;
+
+    /// All documents, by id.
+    ///
+    /// # Errors
+    /// When the register cannot be read.
+    async fn documents(&self, scope: &CompanyScope) -> Result<Vec<Document>, Error>;
+
+    /// Writes documents down, in place of what was known of them.
+    ///
+    /// # Errors
+    /// When the register cannot be written.
+    async fn register(&self, scope: &CompanyScope, documents: &[Document]) -> Result<(), Error>;
+
+    /// Forgets documents.
+    ///
+    /// # Errors
+    /// When the register cannot be written.
+    async fn forget(&self, scope: &CompanyScope, ids: &[DocumentId]) -> Result<(), Error>;
+}

@@ -1,0 +1,71 @@
+//! Posting webhooks: HTTP to addresses that companies chose, and that may be anything.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+/// One request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Where.
+    pub url: String,
+    /// Names in lower case, and values.
+    pub headers: Vec<(&'static str, String)>,
+    /// What.
+    pub body: Bytes,
+}
+
+/// What the receiver answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The HTTP status. Redirects are not followed.
+    pub status: u16,
+    /// The header `Retry-After` as it came.
+    pub retry_after: Option<String>,
+    /// The beginning of the body.
+    pub body_start: Bytes,
+}
+
+/// Why there is no answer. No text in here holds the request's headers or body.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The URL cannot be a webhook's.
+    #[error("not a webhook's URL: {0}")]
+    Url(&'static str),
+    /// The address is private, loopback, link-local or otherwise none of the internet's.
+    #[error("refused to connect to {0}: not a public address")]
+    Address(String),
+    /// The name has no address, or could not be looked up.
+    #[error("the name could not be resolved: {0}")]
+    Dns(String),
+    /// Nobody listens there.
+    #[error("could not connect: {0}")]
+    Connect(String),
+    /// The connection cannot be trusted or encrypted.
+    #[error("TLS failed: {0}")]
+    Tls(String),
+    /// The answer was not complete in time.
+    #[error("no complete answer in {0:?}")]
+    Timeout(Duration),
+    /// What came is no HTTP, or ended early.
+    #[error("no proper HTTP answer: {0}")]
+    Protocol(String),
+}
+
+/// Posts webhooks.
+#[async_trait]
+pub trait Sender: Send + Sync {
+    /// Posts a request and waits for the answer, for as long as its deadline allows: it covers all from the look-up of
+    /// the name to the last byte read.
+    ///
+    /// # Errors
+    /// When there is no answer. Addresses that are not allowed are refused at every connection.
+    async fn post(&self, request: Request) -> Result<Answer, Error>;
+
+    /// Whether webhooks may go to a URL: its form, and the addresses that it leads to now.
+    ///
+    /// # Errors
+    /// `Url` and `Address` when they may not; `Dns` when that cannot be said now.
+    async fn check(&self, url: &str) -> Result<(), Error>;
+}
