@@ -1,0 +1,65 @@
+//! What a turn is asked for, and why it may be refused.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use crate::domain::turn::UserInfo;
+use crate::domain::{Company, CompanyScope, Language, SessionId};
+use crate::ports::outbox;
+
+/// A question to a company's chatbot.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// The company asked.
+    pub company: Arc<Company>,
+    /// The right to touch its data.
+    pub scope: CompanyScope,
+    /// The question, NFC, checked for length.
+    pub message: String,
+    /// The session; none begins one.
+    pub session_id: Option<SessionId>,
+    /// The language to answer in; none means the question's.
+    pub language: Option<Language>,
+    /// The industry that the client names, for companies that have none.
+    pub industry: Option<String>,
+    /// Who asks.
+    pub user: UserInfo,
+    /// What the client sends along.
+    pub context: serde_json::Map<String, serde_json::Value>,
+    /// The client's `Idempotency-Key`.
+    pub idempotency_key: Option<String>,
+    /// The client's trace (W3C Trace Context).
+    pub traceparent: Option<String>,
+}
+
+impl Ask {
+    /// Tells the same request from another under one `Idempotency-Key`. The same within one process.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        self.message.hash(&mut hasher);
+        self.session_id.hash(&mut hasher);
+        self.language.hash(&mut hasher);
+        self.user.user_id.hash(&mut hasher);
+        hasher.finish()
+    }
+}
+
+/// Why a turn does not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum Refused {
+    /// As many turns run as may.
+    #[error("too many answers are being written at once; try again in a moment")]
+    TooManyStreams,
+    /// As many turns of the company run as may.
+    #[error("too many answers are being written for this company at once; try again in a moment")]
+    TooManyStreamsOfCompany,
+    /// What it would leave could not be kept.
+    #[error("new questions cannot be kept safely right now; try again in a moment")]
+    Outbox(#[source] outbox::Error),
+    /// The key was used for another request.
+    #[error("this Idempotency-Key was used for a different request")]
+    KeyReused,
+    /// The service is going down.
+    #[error("the service is going down")]
+    ShuttingDown,
+}

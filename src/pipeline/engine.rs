@@ -1,0 +1,160 @@
+//! The face of the pipeline: lets questions in, finds the turns that clients come back to, and starts the rest.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::ask::{Ask, Refused};
+use super::catalog::Catalog;
+use super::chain::Chain;
+use super::history::History;
+use super::live::{Busy, Known, LiveTurn, LiveTurns, Reader, TurnHead};
+use super::stages::language::Detector;
+use super::stages::retrieve::Retriever;
+use super::turn::Turn;
+use crate::config::Settings;
+use crate::domain::{CompanyScope, ConversationId, SessionId, TurnId};
+use crate::ports::outbox::Outbox;
+use crate::ports::store::ConversationStore;
+use crate::runtime::tasks;
+
+/// What the engine is made of.
+pub struct Parts {
+    /// The settings.
+    pub settings: Arc<Settings>,
+    /// The pipelines.
+    pub catalog: Arc<Catalog>,
+    /// The models.
+    pub chain: Arc<Chain>,
+    /// The knowledge.
+    pub retriever: Retriever,
+    /// The stored conversations.
+    pub store: Arc<dyn ConversationStore>,
+    /// Where turns go.
+    pub outbox: Arc<dyn Outbox>,
+}
+
+/// Runs turns.
+pub struct Engine {
+    pub(super) parts: Parts,
+    pub(super) detector: Detector,
+    pub(super) history: History,
+    turns: LiveTurns,
+    closing: AtomicBool,
+}
+
+impl Engine {
+    /// An engine.
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let history = History::new(Arc::clone(&parts.store), parts.settings.turn.history_turns);
+        Arc::new(Self {
+            parts,
+            detector: Detector::new(),
+            history,
+            turns: LiveTurns::default(),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    /// The turns in memory.
+    pub fn turns(&self) -> &LiveTurns {
+        &self.turns
+    }
+
+    /// The past of conversations.
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The models.
+    pub fn chain(&self) -> &Chain {
+        &self.parts.chain
+    }
+
+    /// The knowledge.
+    pub fn retriever(&self) -> &Retriever {
+        &self.parts.retriever
+    }
+
+    /// Whether new turns are let in, and why not.
+    ///
+    /// # Errors
+    /// The reason.
+    pub fn admits(&self) -> Result<(), String> {
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(Refused::ShuttingDown.to_string());
+        }
+        self.parts.outbox.admit().map_err(|error| error.to_string())
+    }
+
+    /// Lets no new turn in.
+    pub fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
+    }
+
+    /// Begins a turn, or finds the one that the same request began before, and reads it from its first event.
+    ///
+    /// # Errors
+    /// Why it does not begin.
+    pub async fn begin(self: &Arc<Self>, ask: Ask) -> Result<Reader, Refused> {
+        let fingerprint = ask.fingerprint();
+        if let Some(key) = &ask.idempotency_key
+            && let Some(reader) = self.known(&ask, key, fingerprint).await?
+        {
+            return Ok(reader);
+        }
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(Refused::ShuttingDown);
+        }
+        self.parts.outbox.admit().map_err(Refused::Outbox)?;
+        let session_id = ask.session_id.clone().unwrap_or_else(SessionId::generate);
+        let head = TurnHead {
+            turn_id: TurnId::generate(),
+            company_id: ask.company.id.clone(),
+            conversation_id: ConversationId::of_session(&ask.company.id, &session_id),
+            session_id,
+        };
+        let live = LiveTurn::new(head);
+        let limits = &self.parts.settings.limits;
+        let key = ask.idempotency_key.as_deref().map(|key| (key, fingerprint));
+        self.turns.admit(&live, key, limits.streams, limits.streams_per_company).map_err(|busy| match busy {
+            Busy::All => Refused::TooManyStreams,
+            Busy::Company => Refused::TooManyStreamsOfCompany,
+        })?;
+        let reader = live.read(0);
+        let engine = Arc::clone(self);
+        let started = Instant::now();
+        tasks::spawn("turn", async move {
+            Turn::new(&engine, ask, &live, started).run().await;
+            engine.turns.release(live.head());
+        });
+        Ok(reader)
+    }
+
+    /// Reads a turn from an event on: from memory, or from the store when it ended long ago.
+    pub async fn resume(&self, scope: &CompanyScope, id: TurnId, after: usize) -> Option<Reader> {
+        if let Some(turn) = self.turns.get(scope, id) {
+            return Some(turn.read(after));
+        }
+        let stored = self.parts.store.turn(scope, id).await.ok()??;
+        Some(LiveTurn::of_record(&stored.record).read(after))
+    }
+
+    async fn known(&self, ask: &Ask, key: &str, fingerprint: u64) -> Result<Option<Reader>, Refused> {
+        match self.turns.by_key(&ask.scope, key, fingerprint) {
+            Known::Same(turn) => return Ok(Some(turn.read(0))),
+            Known::Other => return Err(Refused::KeyReused),
+            Known::No => {}
+        }
+        // A store that does not answer cannot tell; the persist job would still store the turn.
+        let patience = Duration::from_millis(500);
+        let found = tokio::time::timeout(patience, self.parts.store.turn_by_idempotency_key(&ask.scope, key)).await;
+        let Ok(Ok(Some(stored))) = found else { return Ok(None) };
+        if stored.record.message != ask.message {
+            return Err(Refused::KeyReused);
+        }
+        Ok(Some(LiveTurn::of_record(&stored.record).read(0)))
+    }
+}

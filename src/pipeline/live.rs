@@ -1,0 +1,500 @@
+//! Turns in memory: the running ones and, for a while, those that ended.
+//!
+//! A turn writes its events into a [`LiveTurn`]; any number of [`Reader`]s follow it from any event on. So a client that
+//! lost its connection reads on where it was, and one that reads slowly delays nobody.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::turn::{Degraded, FinishReason, IntentFound, Source, Usage};
+use crate::domain::{CompanyId, CompanyScope, ConversationId, Language, SessionId, TurnId, TurnRecord};
+
+/// What a client is told of a turn. Exactly one `Done` or `Error` ends every turn.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TurnEvent {
+    /// The turn was accepted.
+    Start,
+    /// Its language.
+    Language {
+        /// The language.
+        language: Language,
+        /// Calibrated probability.
+        confidence: f32,
+    },
+    /// Its intent, and the agent that answers.
+    Intent(IntentFound),
+    /// The passages that the answer may cite.
+    Sources(Arc<[Source]>),
+    /// A piece of the answer.
+    Content(Arc<str>),
+    /// The answer begins again from nothing.
+    Reset {
+        /// Why.
+        reason: &'static str,
+    },
+    /// The turn is on disk.
+    Done {
+        /// How the answer ended.
+        finish_reason: FinishReason,
+        /// Tokens.
+        usage: Usage,
+        /// What was missing.
+        degraded: Vec<Degraded>,
+    },
+    /// The turn ended without an answer.
+    Error {
+        /// A short code.
+        code: &'static str,
+        /// What happened, for people.
+        message: String,
+        /// Whether the same request may succeed later.
+        retryable: bool,
+    },
+}
+
+impl TurnEvent {
+    fn ends(&self) -> bool {
+        matches!(self, Self::Done { .. } | Self::Error { .. })
+    }
+}
+
+/// Which turn it is.
+#[derive(Clone, Debug)]
+pub struct TurnHead {
+    /// The turn.
+    pub turn_id: TurnId,
+    /// The company asked.
+    pub company_id: CompanyId,
+    /// The session it belongs to.
+    pub session_id: SessionId,
+    /// The conversation it belongs to.
+    pub conversation_id: ConversationId,
+}
+
+/// A turn and the events it has made so far.
+pub struct LiveTurn {
+    head: TurnHead,
+    state: Mutex<State>,
+    /// Wakes readers when there is another event, and the turn when readers come and go.
+    changed: Notify,
+    stop: CancellationToken,
+    /// Whether it was the service that stopped the turn, because it goes down.
+    is_interrupted: AtomicBool,
+}
+
+struct State {
+    events: Vec<TurnEvent>,
+    ended_at: Option<Instant>,
+    readers: usize,
+    /// Events handed to the reader that got furthest.
+    delivered: usize,
+    /// Since when nobody reads.
+    unread_since: Option<Instant>,
+}
+
+impl LiveTurn {
+    /// A turn that begins. It counts as unread until a reader comes.
+    pub fn new(head: TurnHead) -> Arc<Self> {
+        Arc::new(Self {
+            head,
+            state: Mutex::new(State {
+                events: Vec::with_capacity(8),
+                ended_at: None,
+                readers: 0,
+                delivered: 0,
+                unread_since: Some(Instant::now()),
+            }),
+            changed: Notify::new(),
+            stop: CancellationToken::new(),
+            is_interrupted: AtomicBool::new(false),
+        })
+    }
+
+    /// A turn that ended before, as a client would have seen it.
+    pub fn of_record(record: &TurnRecord) -> Arc<Self> {
+        let turn = Self::new(TurnHead {
+            turn_id: record.turn_id,
+            company_id: record.company_id.clone(),
+            session_id: record.session_id.clone(),
+            conversation_id: record.conversation_id,
+        });
+        turn.push(TurnEvent::Start);
+        if let Some(language) = record.language {
+            turn.push(TurnEvent::Language { language, confidence: 1.0 });
+        }
+        if let Some(intent) = &record.intent {
+            turn.push(TurnEvent::Intent(intent.clone()));
+        }
+        turn.push(TurnEvent::Sources(record.sources.clone().into()));
+        if !record.answer.is_empty() {
+            turn.push(TurnEvent::Content(record.answer.as_str().into()));
+        }
+        turn.push(TurnEvent::Done {
+            finish_reason: record.finish_reason,
+            usage: record.usage,
+            degraded: record.degraded.clone(),
+        });
+        turn
+    }
+
+    /// Which turn it is.
+    pub fn head(&self) -> &TurnHead {
+        &self.head
+    }
+
+    /// Adds an event. After the last one none is added.
+    pub fn push(&self, event: TurnEvent) {
+        {
+            let mut state = self.state.lock();
+            if state.ended_at.is_some() {
+                return;
+            }
+            if event.ends() {
+                state.ended_at = Some(Instant::now());
+            }
+            state.events.push(event);
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Follows the turn from event `after` on; events are numbered from 1.
+    pub fn read(self: &Arc<Self>, after: usize) -> Reader {
+        {
+            let mut state = self.state.lock();
+            state.readers += 1;
+            state.unread_since = None;
+        }
+        self.changed.notify_waiters();
+        Reader { turn: Arc::clone(self), next: after }
+    }
+
+    /// Asks the turn to stop; what was delivered is kept. Says whether it was running.
+    pub fn stop(&self) -> bool {
+        let running = self.state.lock().ended_at.is_none();
+        self.stop.cancel();
+        running
+    }
+
+    /// Resolves when the turn was asked to stop.
+    pub async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Whether it was the service that stopped the turn.
+    pub fn is_interrupted(&self) -> bool {
+        self.is_interrupted.load(Ordering::Relaxed)
+    }
+
+    /// Whether anyone reads, and the bytes of the answer that were handed out so far.
+    pub fn attendance(&self) -> (bool, usize) {
+        let state = self.state.lock();
+        (state.readers > 0, delivered_bytes(&state))
+    }
+
+    /// Resolves when somebody comes or goes.
+    pub async fn attendance_changed(&self) {
+        let (was, _) = self.attendance();
+        self.until(|state| (state.readers > 0) != was).await;
+    }
+
+    /// Resolves when nobody has read for `grace`.
+    pub async fn abandoned(&self, grace: Duration) {
+        loop {
+            let since = self.state.lock().unread_since;
+            match since {
+                Some(since) => {
+                    let came_back = self.until(|state| state.unread_since != Some(since));
+                    if tokio::time::timeout_at(since + grace, came_back).await.is_err() {
+                        return;
+                    }
+                }
+                None => self.until(|state| state.unread_since.is_some()).await,
+            }
+        }
+    }
+
+    /// Resolves when somebody reads, or has not for `grace`: says which.
+    pub async fn attended(&self, grace: Duration) -> bool {
+        tokio::select! {
+            biased;
+            () = self.until(|state| state.readers > 0) => true,
+            () = self.abandoned(grace) => false,
+        }
+    }
+
+    async fn until(&self, condition: impl Fn(&State) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            if condition(&self.state.lock()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn left(&self) {
+        {
+            let mut state = self.state.lock();
+            state.readers = state.readers.saturating_sub(1);
+            if state.readers == 0 {
+                state.unread_since = Some(Instant::now());
+            }
+        }
+        self.changed.notify_waiters();
+    }
+}
+
+/// Bytes of the answer among the events handed out, since the last reset.
+fn delivered_bytes(state: &State) -> usize {
+    state.events.iter().take(state.delivered).fold(0, |bytes, event| match event {
+        TurnEvent::Content(text) => bytes + text.len(),
+        TurnEvent::Reset { .. } => 0,
+        _ => bytes,
+    })
+}
+
+/// Follows a turn. Dropping it leaves the turn.
+pub struct Reader {
+    turn: Arc<LiveTurn>,
+    next: usize,
+}
+
+impl Reader {
+    /// The turn.
+    pub fn turn(&self) -> &Arc<LiveTurn> {
+        &self.turn
+    }
+
+    /// The next events with the number of the first, at least one of them; none when the turn has ended and all were
+    /// handed out.
+    pub async fn next(&mut self) -> Option<(usize, Vec<TurnEvent>)> {
+        loop {
+            let turn = Arc::clone(&self.turn);
+            let changed = turn.changed.notified();
+            {
+                let mut state = self.turn.state.lock();
+                if let Some(events) = state.events.get(self.next..).filter(|events| !events.is_empty()) {
+                    let events = events.to_vec();
+                    let first = self.next + 1;
+                    self.next += events.len();
+                    state.delivered = state.delivered.max(self.next);
+                    return Some((first, events));
+                }
+                if state.ended_at.is_some() {
+                    return None;
+                }
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.turn.left();
+    }
+}
+
+/// All turns in memory.
+#[derive(Default)]
+pub struct LiveTurns {
+    turns: Mutex<Turns>,
+}
+
+#[derive(Default)]
+struct Turns {
+    by_id: HashMap<TurnId, Arc<LiveTurn>>,
+    by_key: HashMap<(CompanyId, String), (TurnId, u64)>,
+    running: usize,
+    running_by_company: HashMap<CompanyId, usize>,
+}
+
+/// Why a turn was not let in.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Busy {
+    /// As many turns run as may.
+    All,
+    /// As many turns of the company run as may.
+    Company,
+}
+
+/// What an `Idempotency-Key` leads to.
+pub enum Known {
+    /// The turn that the same request made.
+    Same(Arc<LiveTurn>),
+    /// Another request used the key.
+    Other,
+    /// The key is new.
+    No,
+}
+
+impl LiveTurns {
+    /// Lets a turn in, unless too many run.
+    ///
+    /// # Errors
+    /// Which limit is reached.
+    pub fn admit(&self, turn: &Arc<LiveTurn>, key: Option<(&str, u64)>, all: usize, company: usize) -> Result<(), Busy> {
+        let mut turns = self.turns.lock();
+        let head = turn.head();
+        if turns.running >= all {
+            return Err(Busy::All);
+        }
+        let of_company = turns.running_by_company.get(&head.company_id).copied().unwrap_or(0);
+        if of_company >= company {
+            return Err(Busy::Company);
+        }
+        turns.running += 1;
+        turns.running_by_company.insert(head.company_id.clone(), of_company + 1);
+        turns.by_id.insert(head.turn_id, Arc::clone(turn));
+        if let Some((key, fingerprint)) = key {
+            turns.by_key.insert((head.company_id.clone(), key.to_owned()), (head.turn_id, fingerprint));
+        }
+        metrics::gauge!("turnpike_streams_open").set(turns.running as f64);
+        Ok(())
+    }
+
+    /// A turn does not run any more; it stays readable.
+    pub fn release(&self, head: &TurnHead) {
+        let mut turns = self.turns.lock();
+        turns.running = turns.running.saturating_sub(1);
+        if let Some(count) = turns.running_by_company.get_mut(&head.company_id) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                turns.running_by_company.remove(&head.company_id);
+            }
+        }
+        metrics::gauge!("turnpike_streams_open").set(turns.running as f64);
+    }
+
+    /// A turn of the company, if it is in memory.
+    pub fn get(&self, scope: &CompanyScope, id: TurnId) -> Option<Arc<LiveTurn>> {
+        let turn = self.turns.lock().by_id.get(&id).cloned()?;
+        (turn.head().company_id == *scope.company()).then_some(turn)
+    }
+
+    /// What an `Idempotency-Key` of the company leads to.
+    pub fn by_key(&self, scope: &CompanyScope, key: &str, fingerprint: u64) -> Known {
+        let turns = self.turns.lock();
+        match turns.by_key.get(&(scope.company().clone(), key.to_owned())) {
+            Some((_, found)) if *found != fingerprint => Known::Other,
+            Some((id, _)) => turns.by_id.get(id).map_or(Known::No, |turn| Known::Same(Arc::clone(turn))),
+            None => Known::No,
+        }
+    }
+
+    /// Turns that run now.
+    pub fn running(&self) -> usize {
+        self.turns.lock().running
+    }
+
+    /// Ends all running turns, because the service goes down: what was delivered is kept.
+    pub fn interrupt_all(&self) {
+        for turn in self.turns.lock().by_id.values() {
+            turn.is_interrupted.store(true, Ordering::Relaxed);
+            turn.stop.cancel();
+        }
+    }
+
+    /// Forgets the turns that ended longer than `retain` ago.
+    pub fn forget_ended(&self, retain: Duration) {
+        let mut turns = self.turns.lock();
+        turns.by_id.retain(|_, turn| turn.state.lock().ended_at.is_none_or(|ended| ended.elapsed() < retain));
+        let Turns { by_id, by_key, .. } = &mut *turns;
+        by_key.retain(|_, (id, _)| by_id.contains_key(id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn() -> Arc<LiveTurn> {
+        let company_id: CompanyId = "c".parse().unwrap();
+        let session_id: SessionId = "s".parse().unwrap();
+        LiveTurn::new(TurnHead {
+            turn_id: TurnId::generate(),
+            conversation_id: ConversationId::of_session(&company_id, &session_id),
+            company_id,
+            session_id,
+        })
+    }
+
+    fn content(text: &str) -> TurnEvent {
+        TurnEvent::Content(text.into())
+    }
+
+    fn done() -> TurnEvent {
+        TurnEvent::Done { finish_reason: FinishReason::Stop, usage: Usage::default(), degraded: vec![] }
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_comes_back_misses_nothing_and_gets_nothing_twice() {
+        let turn = turn();
+        let mut first = turn.read(0);
+        turn.push(TurnEvent::Start);
+        turn.push(content("a"));
+        assert_eq!(first.next().await.map(|(first, events)| (first, events.len())), Some((1, 2)));
+        drop(first);
+        turn.push(content("b"));
+        turn.push(done());
+        let mut second = turn.read(2);
+        assert_eq!(second.next().await, Some((3, vec![content("b"), done()])));
+        assert_eq!(second.next().await, None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_turn_is_abandoned_only_after_the_grace_without_a_reader() {
+        let turn = turn();
+        let grace = Duration::from_secs(10);
+        let reader = turn.read(0);
+        assert!(tokio::time::timeout(Duration::from_secs(60), turn.abandoned(grace)).await.is_err());
+        drop(reader);
+        assert!(tokio::time::timeout(Duration::from_secs(9), turn.abandoned(grace)).await.is_err());
+        let reader = turn.read(0);
+        assert!(tokio::time::timeout(Duration::from_secs(60), turn.abandoned(grace)).await.is_err());
+        drop(reader);
+        assert!(tokio::time::timeout(Duration::from_secs(11), turn.abandoned(grace)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn only_what_was_handed_out_since_the_last_reset_counts_as_delivered() {
+        let turn = turn();
+        let mut reader = turn.read(0);
+        turn.push(content("lost"));
+        turn.push(TurnEvent::Reset { reason: "provider_failed" });
+        turn.push(content("kept"));
+        reader.next().await;
+        turn.push(content("not read"));
+        drop(reader);
+        assert_eq!(turn.attendance(), (false, 4));
+    }
+
+    #[test]
+    fn a_turn_of_another_company_is_not_found() {
+        let turns = LiveTurns::default();
+        let turn = turn();
+        turns.admit(&turn, Some(("key", 1)), 10, 10).unwrap();
+        let own = CompanyScope::granted(turn.head().company_id.clone());
+        let other = CompanyScope::granted("other".parse().unwrap());
+        assert!(turns.get(&own, turn.head().turn_id).is_some());
+        assert!(turns.get(&other, turn.head().turn_id).is_none());
+        assert!(matches!(turns.by_key(&own, "key", 1), Known::Same(_)));
+        assert!(matches!(turns.by_key(&own, "key", 2), Known::Other));
+        assert!(matches!(turns.by_key(&other, "key", 1), Known::No));
+    }
+
+    #[test]
+    fn limits_hold_for_all_and_for_one_company() {
+        let turns = LiveTurns::default();
+        assert_eq!(turns.admit(&turn(), None, 2, 1), Ok(()));
+        assert_eq!(turns.admit(&turn(), None, 2, 1), Err(Busy::Company));
+        assert_eq!(turns.admit(&turn(), None, 1, 9), Err(Busy::All));
+    }
+}

@@ -1,0 +1,444 @@
+//! One turn while it runs: the stages in their order, and the record that they fill.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+use super::ask::Ask;
+use super::catalog::ReadyPipeline;
+use super::chain::Answered;
+use super::engine::Engine;
+use super::history::Past;
+use super::live::{LiveTurn, TurnEvent};
+use super::prompt::{CompanyContext, PromptContext};
+use super::stages::generate::Answer;
+use super::stages::language::Hints;
+use super::stages::retrieve::Retrieved;
+use super::stages::rewrite;
+use crate::config::pipelines::Agent;
+use crate::domain::conversation::{Message, Role};
+use crate::domain::event::{Event, EventType, GATEWAY, Origin};
+use crate::domain::turn::{Degraded, IntentFound, Timings, Usage};
+use crate::domain::{FinishReason, Language, TurnRecord};
+use crate::ports::model::{self, FinishReason as ModelFinish};
+use crate::ports::outbox::Journal;
+
+/// Characters that a token stands for, where no provider counts.
+const CHARS_PER_TOKEN: usize = 4;
+
+/// One turn while it runs.
+pub(super) struct Turn<'a> {
+    engine: &'a Engine,
+    ask: Ask,
+    live: &'a Arc<LiveTurn>,
+    pipeline: Arc<ReadyPipeline>,
+    record: TurnRecord,
+    origin: Origin,
+    journal: Arc<dyn Journal>,
+    language: Language,
+    past: Past,
+    found: Retrieved,
+    started: Instant,
+    error: Option<model::Error>,
+}
+
+impl<'a> Turn<'a> {
+    pub(super) fn new(engine: &'a Engine, ask: Ask, live: &'a Arc<LiveTurn>, started: Instant) -> Self {
+        let head = live.head();
+        let now = OffsetDateTime::now_utc();
+        let record = TurnRecord {
+            turn_id: head.turn_id,
+            company_id: head.company_id.clone(),
+            session_id: head.session_id.clone(),
+            conversation_id: head.conversation_id,
+            channel: ask.user.channel(),
+            user: ask.user.clone(),
+            context: ask.context.clone(),
+            message: ask.message.clone(),
+            answer: String::new(),
+            finish_reason: FinishReason::Failed,
+            language: None,
+            intent: None,
+            sources: Vec::new(),
+            model: None,
+            usage: Usage::default(),
+            degraded: Vec::new(),
+            timings: Timings::default(),
+            error: None,
+            idempotency_key: ask.idempotency_key.clone(),
+            started_at: now,
+            finished_at: now,
+        };
+        let origin = Origin {
+            source: GATEWAY,
+            subject: head.turn_id.to_string(),
+            company_id: head.company_id.clone(),
+            conversation_id: head.conversation_id,
+            traceparent: ask.traceparent.clone(),
+        };
+        let pipeline = Arc::clone(engine.parts.catalog.for_company(&ask.company, ask.industry.as_deref()));
+        let journal = Arc::from(engine.parts.outbox.journal(&record));
+        Self {
+            engine,
+            language: ask.language.unwrap_or(Language::ENGLISH),
+            ask,
+            live,
+            pipeline,
+            record,
+            origin,
+            journal,
+            past: Past::default(),
+            found: Retrieved::default(),
+            started,
+            error: None,
+        }
+    }
+
+    /// Runs the turn to its end, whatever that is.
+    pub(super) async fn run(mut self) {
+        self.understand().await;
+        self.generate().await;
+        self.finish().await;
+    }
+
+    fn ms(&self) -> Option<f64> {
+        Some(self.started.elapsed().as_secs_f64() * 1000.0)
+    }
+
+    fn publish(&self, event_type: EventType, data: &serde_json::Value) {
+        match Event::new(event_type, &self.origin, "", data) {
+            Ok(event) => self.engine.parts.outbox.publish(&event),
+            Err(error) => tracing::error!(turn.id = %self.record.turn_id, %error, "an event does not serialise"),
+        }
+    }
+
+    /// Language, intent and passages.
+    async fn understand(&mut self) {
+        self.live.push(TurnEvent::Start);
+        self.publish(EventType::TurnReceived, &json!({"session_id": self.record.session_id, "channel": self.record.channel}));
+        self.detect_language();
+
+        let engine = self.engine;
+        let message = self.ask.message.clone();
+        let detected = self.record.language.unwrap_or(self.language);
+        let retriever = &engine.parts.retriever;
+        let history = engine.history.load(&self.ask.scope, self.record.conversation_id);
+        // One vector serves the search; it is made while the store is asked.
+        let (past, embedded) = tokio::join!(history, retriever.embed(&message, detected));
+        self.past = past;
+        if self.past.is_partial {
+            self.degrade(Degraded::Store);
+        }
+        self.detect_intent();
+
+        let rewritten = self.rewritten(detected).await;
+        let (query, embedded) = match &rewritten {
+            Some(query) => (query.as_str(), retriever.embed(query, detected).await),
+            None => (message.as_str(), embedded),
+        };
+        let industry = self.ask.company.industry.as_deref();
+        let settings = &self.pipeline.definition.retrieval;
+        self.found = retriever.retrieve(&self.ask.scope, query, embedded, detected, industry, settings).await;
+        for missing in self.found.degraded.clone() {
+            self.degrade(missing);
+        }
+        self.record.sources.clone_from(&self.found.sources);
+        self.record.timings.sources_ms = self.ms();
+        stage_seconds("sources", self.record.timings.sources_ms);
+        self.live.push(TurnEvent::Sources(self.found.sources.clone().into()));
+        self.publish(
+            EventType::TurnKnowledgeRetrieved,
+            &json!({"sources": self.found.sources.iter().map(|source| json!({"document_id": source.document_id, "score": source.score})).collect::<Vec<_>>(), "ms": self.record.timings.sources_ms}),
+        );
+    }
+
+    fn detect_language(&mut self) {
+        let company = &self.ask.company.languages;
+        let supported = &self.pipeline.definition.language.supported;
+        let allowed = if company.is_empty() { supported } else { company };
+        let prior = self.engine.history.last_language(self.record.conversation_id);
+        let detection = self.engine.detector.detect(&self.ask.message, &Hints { allowed, prior });
+        self.record.language = Some(detection.language);
+        self.language = self.ask.language.unwrap_or(detection.language);
+        self.record.timings.language_ms = self.ms();
+        stage_seconds("language", self.record.timings.language_ms);
+        self.live.push(TurnEvent::Language { language: detection.language, confidence: detection.confidence });
+        self.publish(
+            EventType::TurnLanguageDetected,
+            &json!({"language": detection.language.code(), "confidence": detection.confidence, "ms": self.record.timings.language_ms}),
+        );
+    }
+
+    fn detect_intent(&mut self) {
+        let intent = self.pipeline.classifier().classify(&self.ask.message, self.past.last_question());
+        let found =
+            IntentFound { intent: intent.intent, confidence: intent.confidence, agent: intent.agent.name().to_owned() };
+        self.record.timings.intent_ms = self.ms();
+        stage_seconds("intent", self.record.timings.intent_ms);
+        self.live.push(TurnEvent::Intent(found.clone()));
+        self.publish(
+            EventType::TurnIntentDetected,
+            &json!({"intent": found.intent, "confidence": found.confidence, "agent": found.agent, "ms": self.record.timings.intent_ms}),
+        );
+        self.record.intent = Some(found);
+    }
+
+    /// The question made whole, if it leans on the one before.
+    async fn rewritten(&self, language: Language) -> Option<String> {
+        let last = self.past.last_question().filter(|_| rewrite::is_follow_up(&self.ask.message))?;
+        let models = &self.engine.parts.settings.models;
+        if models.rewrite_follow_ups
+            && let Some(model) = self.engine.parts.chain.first()
+        {
+            let past = self.past.messages();
+            let whole =
+                rewrite::by_model(model, &self.ask.message, &past, language, models.rewrite_timeout).await;
+            if whole.is_some() {
+                return whole;
+            }
+        }
+        Some(rewrite::by_rule(&self.ask.message, last))
+    }
+
+    /// The answer, until it ends, is stopped or is abandoned.
+    async fn generate(&mut self) {
+        self.journal.record(&self.record);
+        let settings = &self.engine.parts.settings;
+        let request = match self.request() {
+            Ok(request) => request,
+            Err(error) => {
+                self.error = Some(error);
+                return;
+            }
+        };
+        self.record.timings.generation_ms = self.ms();
+        stage_seconds("prompt", self.record.timings.generation_ms);
+        self.publish(EventType::TurnGenerationStarted, &json!({"ms": self.record.timings.generation_ms}));
+
+        let (journal, sources) = (Arc::clone(&self.journal), self.found.sources.len());
+        let mut answer =
+            Answer::new(Arc::clone(self.live), journal, sources, settings.turn.answer_chars, self.started);
+        let agent = self.agent();
+        let own = &self.pipeline.definition.agent(agent).models;
+        let grace = settings.turn.disconnect_grace;
+        let mut delivered = None;
+        let ended = {
+            let answering = self.engine.parts.chain.answer(own, &request, &mut answer);
+            tokio::select! {
+                biased;
+                () = self.live.stopped() => Ended::Stopped,
+                ended = answering => Ended::Answered(ended),
+                () = self.live.abandoned(grace) => Ended::Abandoned,
+                () = note_attendance(self.live, self.journal.as_ref()) => Ended::Abandoned,
+            }
+        };
+        match ended {
+            Ended::Answered(Ok(answered)) => {
+                answer.finish();
+                // Nobody reads at the moment: if a reader comes back in time the turn ends as it should.
+                if self.live.attended(grace).await {
+                    self.answered(&answered, &answer);
+                } else {
+                    delivered = Some(self.live.attendance().1);
+                    self.record.finish_reason = FinishReason::Interrupted;
+                    self.record.model = Some(answered.model.to_string());
+                }
+            }
+            Ended::Answered(Err(error)) => self.error = Some(error),
+            Ended::Stopped if self.live.is_interrupted() => {
+                delivered = Some(self.live.attendance().1);
+                self.record.finish_reason = FinishReason::Interrupted;
+            }
+            Ended::Stopped => self.record.finish_reason = FinishReason::Stopped,
+            Ended::Abandoned => {
+                delivered = Some(self.live.attendance().1);
+                self.record.finish_reason = FinishReason::Interrupted;
+            }
+        }
+        self.record.timings.first_content_ms =
+            answer.first_content().map(|first| (first - self.started).as_secs_f64() * 1000.0);
+        self.record.answer = answer.into_delivered(delivered);
+        if self.record.usage == Usage::default() {
+            self.record.usage = estimate(&request, &self.record.answer);
+        }
+    }
+
+    fn answered(&mut self, answered: &Answered, answer: &Answer) {
+        self.record.model = Some(answered.model.to_string());
+        self.record.finish_reason = match answered.finish_reason {
+            ModelFinish::Stop => FinishReason::Stop,
+            ModelFinish::Length => FinishReason::Length,
+            ModelFinish::ContentFilter => FinishReason::ContentFilter,
+        };
+        if let Some(degraded) = answered.degraded {
+            self.degrade(degraded);
+        }
+        if let Some(usage) = answered.usage {
+            self.record.usage =
+                Usage { input_tokens: usage.input_tokens, output_tokens: usage.output_tokens, estimated: false };
+        }
+        if answer.text().is_empty() && self.record.finish_reason == FinishReason::Stop {
+            self.error = Some(model::Error::Protocol("the model said nothing".to_owned()));
+            self.record.finish_reason = FinishReason::Failed;
+        }
+    }
+
+    fn request(&self) -> Result<model::Request, model::Error> {
+        let agent = self.agent();
+        let past = self.past.messages();
+        let company = &self.ask.company;
+        let context = PromptContext {
+            company: CompanyContext {
+                name: &company.name,
+                industry: company.industry.as_deref().unwrap_or_default(),
+                description: company.description.as_deref().unwrap_or_default(),
+            },
+            language: self.language,
+            passages: &self.found.passages,
+            history: &past,
+            message: &self.ask.message,
+            context: &self.ask.context,
+        };
+        let system = self.pipeline.prompts.render(agent, &context).map_err(|error| {
+            tracing::error!(turn.id = %self.record.turn_id, error = %Causes(&error), "a prompt cannot be rendered");
+            model::Error::BadRequest("the prompt cannot be rendered".to_owned())
+        })?;
+        let definition = self.pipeline.definition.agent(agent);
+        let mut messages = past;
+        messages.push(Message { role: Role::User, content: self.ask.message.clone() });
+        Ok(model::Request {
+            turn_id: self.record.turn_id.to_string(),
+            system,
+            messages,
+            temperature: Some(definition.temperature),
+            max_tokens: Some(definition.max_tokens),
+            language: self.language,
+            question: self.ask.message.clone(),
+            passages: self.found.passages.clone(),
+        })
+    }
+
+    fn agent(&self) -> Agent {
+        self.record.intent.as_ref().and_then(|found| Agent::from_name(&found.agent)).unwrap_or(Agent::General)
+    }
+
+    fn degrade(&mut self, missing: Degraded) {
+        if !self.record.degraded.contains(&missing) {
+            self.record.degraded.push(missing);
+        }
+    }
+
+    /// Puts the record on disk, and only then tells the client.
+    async fn finish(mut self) {
+        if !self.journal.is_whole() {
+            self.degrade(Degraded::Journal);
+        }
+        if let Some(error) = &self.error {
+            self.record.finish_reason = FinishReason::Failed;
+            self.record.error = Some(error.code().to_owned());
+        }
+        self.record.finished_at = OffsetDateTime::now_utc();
+        self.record.timings.total_ms = self.ms();
+        let event = Event::turn_finished(&self.record, self.ask.traceparent.clone());
+        let committed = match &event {
+            Ok(event) => self.engine.parts.outbox.commit(event).await.map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        self.engine.history.remember(&self.record);
+        self.count(committed.is_ok());
+        let last = match (committed, &self.error) {
+            (Err(reason), _) => {
+                // The journal stays: what there is of the turn is mended from it at the next start.
+                tracing::error!(turn.id = %self.record.turn_id, reason, "a turn could not be put on disk");
+                TurnEvent::Error {
+                    code: "not_stored",
+                    message: "The answer could not be kept safely. Please ask again.".to_owned(),
+                    retryable: true,
+                }
+            }
+            (Ok(()), Some(error)) => {
+                self.journal.close();
+                TurnEvent::Error {
+                    code: error.code(),
+                    message: "No answer could be written. Please ask again later.".to_owned(),
+                    retryable: true,
+                }
+            }
+            (Ok(()), None) => {
+                self.journal.close();
+                TurnEvent::Done {
+                    finish_reason: self.record.finish_reason,
+                    usage: self.record.usage,
+                    degraded: self.record.degraded.clone(),
+                }
+            }
+        };
+        self.live.push(last);
+    }
+
+    fn count(&self, is_stored: bool) {
+        let company = match self.engine.parts.settings.telemetry.company_label {
+            true => self.record.company_id.to_string(),
+            false => String::new(),
+        };
+        let reason = self.record.finish_reason.as_str();
+        metrics::counter!("turnpike_turns_total", "finish_reason" => reason, "company" => company).increment(1);
+        for degraded in &self.record.degraded {
+            metrics::counter!("turnpike_turns_degraded_total", "part" => degraded.as_str()).increment(1);
+        }
+        stage_seconds("total", self.record.timings.total_ms);
+        tracing::info!(
+            turn.id = %self.record.turn_id, company.id = %self.record.company_id, finish_reason = reason,
+            model = self.record.model, first_content_ms = self.record.timings.first_content_ms,
+            total_ms = self.record.timings.total_ms, sources = self.record.sources.len(), is_stored, "turn finished"
+        );
+    }
+}
+
+/// How generating ended.
+enum Ended {
+    Answered(Result<Answered, model::Error>),
+    Stopped,
+    Abandoned,
+}
+
+/// Keeps the journal informed of who reads, so that a crash while nobody does keeps what was delivered and no more.
+async fn note_attendance(live: &LiveTurn, journal: &dyn Journal) {
+    loop {
+        live.attendance_changed().await;
+        match live.attendance() {
+            (true, _) => journal.resumed(),
+            (false, delivered) => journal.left(delivered),
+        }
+    }
+}
+
+fn stage_seconds(stage: &'static str, ms: Option<f64>) {
+    if let Some(ms) = ms {
+        metrics::histogram!("turnpike_stage_seconds", "stage" => stage).record(ms / 1000.0);
+    }
+}
+
+fn estimate(request: &model::Request, answer: &str) -> Usage {
+    let tokens = |chars: usize| chars.div_ceil(CHARS_PER_TOKEN) as u64;
+    let read = request.system.chars().count()
+        + request.messages.iter().map(|message| message.content.chars().count()).sum::<usize>();
+    Usage { input_tokens: tokens(read), output_tokens: tokens(answer.chars().count()), estimated: true }
+}
+
+/// An error with what caused it, for a log line.
+struct Causes<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}
