@@ -1,0 +1,181 @@
+//! From the spool to the bus, in order. While the bus is away the records wait; nothing else does.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::segment::{self, HEADER};
+use super::{Spool, State};
+use crate::domain::Event;
+use crate::ports::bus::{Bus, Message};
+
+/// Records published at a time.
+const BATCH: usize = 256;
+/// Bytes published at a time.
+const BATCH_BYTES: u64 = 4 << 20;
+/// First and longest wait while the bus is away.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// Forwards until `shutdown`, and then what is still there if the bus takes it at once.
+pub async fn run(spool: Spool, bus: Arc<dyn Bus>, shutdown: CancellationToken) {
+    let state = Arc::clone(&spool.shared.state);
+    let mut reader = Reader::new(spool.shared.dir.clone(), *state.forwarded.borrow());
+    let mut written = state.written.subscribe();
+    let mut retry = RETRY.0;
+    loop {
+        let batch = tokio::task::block_in_place(|| reader.next());
+        let batch = match batch {
+            Ok(batch) => batch,
+            Err(error) => {
+                tracing::error!(%error, "the spool cannot be read");
+                if wait(&shutdown, RETRY.1).await {
+                    return;
+                }
+                continue;
+            }
+        };
+        if batch.is_empty() {
+            tokio::select! {
+                changed = written.changed() => if changed.is_err() { return },
+                () = shutdown.cancelled() => return,
+            }
+            continue;
+        }
+        let messages: Vec<Message> = batch.iter().filter_map(|record| message(&record.payload)).collect();
+        match bus.publish(&messages).await {
+            Ok(()) => {
+                retry = RETRY.0;
+                tokio::task::block_in_place(|| confirm(&spool, &state, &mut reader, &batch));
+            }
+            Err(error) => {
+                metrics::counter!("turnpike_spool_publish_failures_total").increment(1);
+                tracing::warn!(%error, retry_ms = retry.as_millis(), "the bus does not take events; they wait in the spool");
+                reader.back();
+                if wait(&shutdown, retry).await {
+                    return;
+                }
+                retry = (retry * 2).min(RETRY.1);
+            }
+        }
+    }
+}
+
+/// Waits; says whether the service is going down.
+async fn wait(shutdown: &CancellationToken, time: Duration) -> bool {
+    tokio::time::timeout(time, shutdown.cancelled()).await.is_ok()
+}
+
+fn message(payload: &[u8]) -> Option<Message> {
+    let message = serde_json::from_slice::<Event>(payload)
+        .map_err(|error| error.to_string())
+        .and_then(|event| Message::of_event(&event).map_err(|error| error.to_string()));
+    // A record whose checksum is right and that is no event can only come from another version.
+    message.inspect_err(|error| tracing::error!(error, "a record of the spool is not an event and is passed over")).ok()
+}
+
+fn confirm(spool: &Spool, state: &State, reader: &mut Reader, batch: &[segment::Record]) {
+    let Some(last) = batch.last() else { return };
+    let bytes: u64 = batch.iter().map(|record| record.payload.len() as u64 + HEADER).sum();
+    // Without the cursor the same records are published again after a restart, and told apart by their ids.
+    if let Err(error) = segment::write_cursor(&spool.shared.dir, last.sequence) {
+        tracing::warn!(%error, "the spool's cursor cannot be written");
+    }
+    reader.confirm();
+    state.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    state.forwarded.send_replace(last.sequence);
+}
+
+/// Reads records behind the cursor, segment by segment.
+pub(super) struct Reader {
+    dir: PathBuf,
+    /// The last sequence confirmed.
+    confirmed: u64,
+    /// The last sequence handed out.
+    handed: u64,
+    open: Option<(File, PathBuf, u64)>,
+}
+
+impl Reader {
+    pub(super) fn new(dir: PathBuf, confirmed: u64) -> Self {
+        Self { dir, confirmed, handed: confirmed, open: None }
+    }
+
+    /// The next records, none when there are no more yet.
+    pub(super) fn next(&mut self) -> std::io::Result<Vec<segment::Record>> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        while batch.len() < BATCH && bytes < BATCH_BYTES {
+            if self.open.is_none() && !self.open_segment()? {
+                break;
+            }
+            let Some((file, _, offset)) = self.open.as_mut() else { break };
+            let size = file.metadata()?.len();
+            match segment::read_at(file, *offset, size)? {
+                Some(record) => {
+                    bytes += record.payload.len() as u64;
+                    *offset = record.end;
+                    if record.sequence > self.handed {
+                        self.handed = record.sequence;
+                        batch.push(record);
+                    }
+                }
+                // The writer leaves a segment only when it is complete, but it may have written to it since: the end
+                // counts when it is met again after a later segment was seen.
+                None => match self.later_segment()? {
+                    Some(later) => match self.reread()? {
+                        true => {}
+                        false => self.open = Some((File::open(&later)?, later, 0)),
+                    },
+                    None => break,
+                },
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Begins again after what was confirmed last.
+    fn back(&mut self) {
+        self.handed = self.confirmed;
+        self.open = None;
+    }
+
+    /// What was handed out is confirmed; segments that hold nothing else are deleted.
+    fn confirm(&mut self) {
+        self.confirmed = self.handed;
+        let Ok(found) = segment::list(&self.dir) else { return };
+        for pair in found.windows(2) {
+            let [(path, _), (_, next)] = pair else { continue };
+            if *next <= self.confirmed + 1 {
+                // One that cannot be deleted now is met again at the next confirmation.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    /// Opens the segment that holds the next record.
+    fn open_segment(&mut self) -> std::io::Result<bool> {
+        let next = self.handed + 1;
+        let found = segment::list(&self.dir)?;
+        // The last one that begins at or before the next record; when the records in between are gone, the first after.
+        let holding = found.iter().rposition(|(_, first)| *first <= next).unwrap_or(0);
+        let Some((path, _)) = found.get(holding) else { return Ok(false) };
+        self.open = Some((File::open(path)?, path.clone(), 0));
+        Ok(true)
+    }
+
+    /// The segment after the open one.
+    fn later_segment(&self) -> std::io::Result<Option<PathBuf>> {
+        let Some((_, open, _)) = &self.open else { return Ok(None) };
+        Ok(segment::list(&self.dir)?.into_iter().map(|(path, _)| path).find(|path| path > open))
+    }
+
+    /// Whether there is a record at the open segment's offset after all.
+    fn reread(&self) -> std::io::Result<bool> {
+        let Some((file, _, offset)) = &self.open else { return Ok(false) };
+        Ok(segment::read_at(file, *offset, file.metadata()?.len())?.is_some())
+    }
+}

@@ -1,0 +1,214 @@
+//! The durable log between the streams and the bus.
+//!
+//! A turn's last act is to append its record here and wait for the disk ([`writer`]: one thread, one `fdatasync` for
+//! all that arrived meanwhile). [`forward`] hands the records to the bus in order and forgets what the bus has
+//! confirmed. While an answer still streams, its pieces go to a [`journal`], which is only written, not synced: enough
+//! for the death of the process, and it costs a stream next to nothing.
+//!
+//! **Invariants.** A record is published before its segment is deleted. Nothing is ever appended to a segment that was
+//! found at start. After a failed sync a segment is never written again: what the kernel still holds of it is unknown.
+
+pub mod forward;
+pub mod journal;
+pub mod recover;
+mod segment;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::{oneshot, watch};
+
+use crate::domain::{Event, TurnRecord};
+use crate::ports::outbox::{Error, Journal, Outbox};
+use segment::Segment;
+use writer::{Append, Writer};
+
+/// The spool of one data directory. Cheap to clone.
+#[derive(Clone)]
+pub struct Spool {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dir: PathBuf,
+    journals: journal::Journals,
+    limit: u64,
+    segment_bytes: u64,
+    appends: Mutex<Option<std::sync::mpsc::Sender<Append>>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    state: Arc<State>,
+}
+
+/// What the writer, the forwarder and admission know of each other.
+pub(crate) struct State {
+    /// Bytes appended and not yet forwarded, those still in memory included.
+    pending_bytes: AtomicU64,
+    /// Why the disk takes nothing more, if so.
+    trouble: Mutex<Option<String>>,
+    /// Sequence of the last record written.
+    written: watch::Sender<u64>,
+    /// Sequence of the last record that the bus has confirmed.
+    forwarded: watch::Sender<u64>,
+}
+
+/// A spool's account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Events ever appended.
+    pub accepted: u64,
+    /// Events that the bus has confirmed.
+    pub forwarded: u64,
+    /// Bytes waiting.
+    pub pending_bytes: u64,
+    /// Turns whose answer was under way when the process died, to be mended at the next start.
+    pub unfinished_turns: u64,
+}
+
+impl Spool {
+    /// Opens the spool in `dir` and starts its writer. What a crash left is read, checked and kept.
+    ///
+    /// # Errors
+    /// When the directory cannot be read or written.
+    pub fn open(dir: &Path, segment_bytes: u64, limit: u64) -> std::io::Result<Self> {
+        std::fs::create_dir_all(dir)?;
+        let found = segment::list(dir)?;
+        let mut last = segment::read_cursor(dir);
+        let cursor = last;
+        let mut pending_bytes = 0;
+        for (path, first) in &found {
+            let scan = segment::scan(path, *first)?;
+            if let Some(torn) = &scan.torn {
+                segment::keep_torn(path, torn)?;
+                tracing::warn!(
+                    spool.segment = %path.display(), spool.offset_bytes = torn.offset, spool.torn_bytes = torn.bytes,
+                    "the spool's tail was torn by a crash; what had been promised stands before it"
+                );
+            }
+            last = last.max(scan.last);
+            if scan.last <= cursor {
+                // All of it reached the bus; nothing of it should lie here any longer.
+                std::fs::remove_file(path)?;
+            }
+            pending_bytes += scan.bytes_after(cursor);
+        }
+        let state = Arc::new(State {
+            pending_bytes: AtomicU64::new(pending_bytes),
+            trouble: Mutex::new(None),
+            written: watch::Sender::new(last),
+            forwarded: watch::Sender::new(cursor),
+        });
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let first = Segment::create(dir, last + 1, segment_bytes)?;
+        let writer = Writer::new(dir.to_owned(), segment_bytes, first, last, Arc::clone(&state));
+        let thread = std::thread::Builder::new().name("spool-writer".to_owned()).spawn(move || writer.run(&receiver))?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                dir: dir.to_owned(),
+                journals: journal::Journals::open(&dir.join("journals"))?,
+                limit,
+                segment_bytes,
+                appends: Mutex::new(Some(sender)),
+                thread: Mutex::new(Some(thread)),
+                state,
+            }),
+        })
+    }
+
+    /// The account of a spool that this or another process has open.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    pub fn inspect(dir: &Path) -> std::io::Result<Account> {
+        let forwarded = segment::read_cursor(dir);
+        let mut account = Account { accepted: forwarded, forwarded, pending_bytes: 0, unfinished_turns: 0 };
+        for (path, first) in segment::list(dir)? {
+            // The process that owns the spool may have forwarded and deleted it since it was listed.
+            let Ok(scan) = segment::scan(&path, first) else { continue };
+            account.accepted = account.accepted.max(scan.last);
+            account.pending_bytes += scan.bytes_after(forwarded);
+        }
+        account.unfinished_turns = journal::count(&dir.join("journals"));
+        Ok(account)
+    }
+
+    /// The account of this spool.
+    pub fn account(&self) -> Account {
+        let state = &self.shared.state;
+        Account {
+            accepted: *state.written.borrow(),
+            forwarded: *state.forwarded.borrow(),
+            pending_bytes: state.pending_bytes.load(Ordering::Relaxed),
+            unfinished_turns: journal::count(&self.shared.dir.join("journals")),
+        }
+    }
+
+    /// Waits until everything that was appended before has reached the bus.
+    pub async fn drained(&self) {
+        let target = *self.shared.state.written.borrow();
+        let mut forwarded = self.shared.state.forwarded.subscribe();
+        // The sender lives as long as `self`.
+        let _ = forwarded.wait_for(|&sequence| sequence >= target).await;
+    }
+
+    /// Writes what is still in memory and closes. Later appends are refused.
+    pub fn close(&self) {
+        self.shared.appends.lock().take();
+        if let Some(thread) = self.shared.thread.lock().take() {
+            // The writer does not panic; if it did, there is nothing left to write.
+            let _ = thread.join();
+        }
+    }
+
+    fn append(&self, payload: Vec<u8>, committed: Option<oneshot::Sender<Result<u64, Error>>>) -> Result<(), Error> {
+        let limit = self.shared.segment_bytes - segment::HEADER;
+        if payload.len() as u64 > limit {
+            return Err(Error::TooLarge { bytes: payload.len(), limit });
+        }
+        self.shared.state.pending_bytes.fetch_add(payload.len() as u64 + segment::HEADER, Ordering::Relaxed);
+        let sender = self.shared.appends.lock();
+        let append = Append { payload, committed };
+        sender.as_ref().and_then(|sender| sender.send(append).ok()).ok_or(Error::Closed)
+    }
+}
+
+#[async_trait]
+impl Outbox for Spool {
+    fn admit(&self) -> Result<(), Error> {
+        if let Some(trouble) = self.shared.state.trouble.lock().clone() {
+            return Err(Error::Disk(trouble));
+        }
+        let pending = self.shared.state.pending_bytes.load(Ordering::Relaxed);
+        if pending >= self.shared.limit {
+            return Err(Error::Full { pending, limit: self.shared.limit });
+        }
+        Ok(())
+    }
+
+    fn publish(&self, event: &Event) {
+        let appended = serde_json::to_vec(event).map_err(|error| error.to_string()).and_then(|payload| {
+            self.append(payload, None).map_err(|error| error.to_string())
+        });
+        if let Err(error) = appended {
+            metrics::counter!("turnpike_spool_rejected_total").increment(1);
+            tracing::error!(turn.id = %event.subject, event.kind = event.event_type.as_str(), error, "an event was not taken");
+        }
+    }
+
+    async fn commit(&self, event: &Event) -> Result<(), Error> {
+        let payload = serde_json::to_vec(event).map_err(|error| Error::Disk(error.to_string()))?;
+        let (sender, receiver) = oneshot::channel();
+        self.append(payload, Some(sender))?;
+        receiver.await.map_err(|_| Error::Closed)?.map(|_| ())
+    }
+
+    fn journal(&self, record: &TurnRecord) -> Box<dyn Journal> {
+        Box::new(self.shared.journals.begin(record))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+//! The spool against crashes, torn tails and a bus that is away.
+
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::*;
+use crate::domain::event::{EventType, GATEWAY, Origin};
+use crate::domain::turn::{Timings, Usage, UserInfo};
+use crate::domain::{CompanyId, CompanyScope, ConversationId, FinishReason, SessionId, TurnId};
+use crate::ports::bus::{self, Bus, DeadLetter, Message, Queue, Taken};
+
+const SEGMENT: u64 = 64 * 1024;
+const LIMIT: u64 = 1 << 20;
+
+fn record() -> TurnRecord {
+    let company_id: CompanyId = "c".parse().unwrap();
+    let session_id: SessionId = "s".parse().unwrap();
+    let now = OffsetDateTime::now_utc();
+    TurnRecord {
+        turn_id: TurnId::generate(),
+        conversation_id: ConversationId::of_session(&company_id, &session_id),
+        company_id,
+        session_id,
+        channel: "web".to_owned(),
+        user: UserInfo::default(),
+        context: serde_json::Map::new(),
+        message: "câu hỏi".to_owned(),
+        answer: String::new(),
+        finish_reason: FinishReason::Stop,
+        language: None,
+        intent: None,
+        sources: vec![],
+        model: None,
+        usage: Usage::default(),
+        degraded: vec![],
+        timings: Timings::default(),
+        error: None,
+        idempotency_key: None,
+        started_at: now,
+        finished_at: now,
+    }
+}
+
+fn event(padding: usize) -> Event {
+    let record = record();
+    let origin = Origin {
+        source: GATEWAY,
+        subject: record.turn_id.to_string(),
+        company_id: record.company_id,
+        conversation_id: record.conversation_id,
+        traceparent: None,
+    };
+    Event::new(EventType::TurnCompleted, &origin, "", &"x".repeat(padding)).unwrap()
+}
+
+/// A bus that keeps what it is given, or refuses everything.
+#[derive(Default)]
+struct Memory {
+    taken: Mutex<Vec<Uuid>>,
+    is_away: std::sync::atomic::AtomicBool,
+}
+
+impl Memory {
+    async fn has(&self, ids: &[Uuid]) {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+        while *self.taken.lock() != ids {
+            assert!(tokio::time::Instant::now() < deadline, "has {} of {}", self.taken.lock().len(), ids.len());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Bus for Memory {
+    async fn publish(&self, messages: &[Message]) -> Result<(), bus::Error> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(bus::Error::Unavailable("away".to_owned()));
+        }
+        self.taken.lock().extend(messages.iter().map(|message| message.id));
+        Ok(())
+    }
+
+    async fn take(&self, _: Queue) -> Result<Box<dyn Taken>, bus::Error> {
+        std::future::pending().await
+    }
+
+    async fn accounts(&self) -> Result<Vec<bus::Account>, bus::Error> {
+        Ok(vec![])
+    }
+
+    async fn dead_letters(&self, _: Option<Queue>, _: usize) -> Result<Vec<DeadLetter>, bus::Error> {
+        Ok(vec![])
+    }
+
+    async fn redrive(&self, _: Option<Queue>, _: Option<Uuid>) -> Result<u64, bus::Error> {
+        Ok(0)
+    }
+
+    async fn erase(&self, _: &CompanyScope) -> Result<u64, bus::Error> {
+        Ok(0)
+    }
+
+    async fn check(&self) -> Result<(), bus::Error> {
+        Ok(())
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's own task")]
+fn forward(spool: &Spool, bus: &Arc<Memory>) -> CancellationToken {
+    let shutdown = CancellationToken::new();
+    tokio::spawn(forward::run(spool.clone(), Arc::clone(bus) as Arc<dyn Bus>, shutdown.clone()));
+    shutdown
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_committed_reaches_the_bus_in_order_over_many_segments_and_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let bus = Arc::new(Memory::default());
+    let mut ids = Vec::new();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    for _ in 0..100 {
+        let event = event(3000);
+        ids.push(event.id);
+        spool.commit(&event).await.unwrap();
+    }
+    // Nothing was forwarded yet: the next process finds all of it.
+    spool.close();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    assert_eq!(spool.account().accepted, 100);
+    let shutdown = forward(&spool, &bus);
+    for _ in 0..100 {
+        let event = event(3000);
+        ids.push(event.id);
+        spool.commit(&event).await.unwrap();
+    }
+    bus.has(&ids).await;
+    spool.drained().await;
+    let account = spool.account();
+    assert_eq!((account.accepted, account.forwarded, account.pending_bytes), (200, 200, 0));
+    assert!(segment::list(dir.path()).unwrap().len() <= 2, "segments that were forwarded are deleted");
+    shutdown.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_tail_costs_nothing_that_was_promised() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let event = event(100);
+        ids.push(event.id);
+        spool.commit(&event).await.unwrap();
+    }
+    spool.close();
+    let (path, first) = segment::list(dir.path()).unwrap().pop().unwrap();
+    let scan = segment::scan(&path, first).unwrap();
+    let end = scan.bytes_after(0);
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    // Half a record, as a power cut leaves it.
+    file.write_all_at(&[200, 1, 0, 0, 9, 9, 9, 9, 4, 0, 0, 0, 0, 0, 0, 0, b'{', b'"'], end).unwrap();
+
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    assert!(path.with_extension("torn").exists());
+    let event = event(100);
+    ids.push(event.id);
+    spool.commit(&event).await.unwrap();
+    let bus = Arc::new(Memory::default());
+    let shutdown = forward(&spool, &bus);
+    bus.has(&ids).await;
+    shutdown.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_bus_is_away_the_spool_fills_then_refuses_then_drains() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, 100_000).unwrap();
+    let bus = Arc::new(Memory::default());
+    bus.is_away.store(true, Ordering::Relaxed);
+    let shutdown = forward(&spool, &bus);
+    let mut ids = Vec::new();
+    while spool.admit().is_ok() {
+        let event = event(5000);
+        ids.push(event.id);
+        spool.commit(&event).await.unwrap();
+        assert!(ids.len() < 100, "the limit is never reached");
+    }
+    assert!(matches!(spool.admit(), Err(Error::Full { .. })));
+    bus.is_away.store(false, Ordering::Relaxed);
+    bus.has(&ids).await;
+    spool.drained().await;
+    assert!(spool.admit().is_ok());
+    shutdown.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_gives_back_the_turn_as_far_as_it_was_delivered() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let (read, left, closed) = (record(), record(), record());
+    let journal = spool.journal(&read);
+    journal.content("lost");
+    journal.reset();
+    journal.content("Chào ");
+    journal.content("bạn");
+    let journal = spool.journal(&left);
+    journal.content("Chào ");
+    journal.left("Chào ".len());
+    journal.content("bạn");
+    assert!(journal.is_whole());
+    spool.journal(&closed).close();
+    assert_eq!(spool.account().unfinished_turns, 2);
+    spool.close();
+
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let recovered = spool.recover().await.unwrap();
+    let answers: Vec<_> = recovered.iter().map(|turn| (turn.turn_id, turn.answer.as_str())).collect();
+    assert_eq!(answers, [(read.turn_id, "Chào bạn"), (left.turn_id, "Chào ")]);
+    assert!(recovered.iter().all(|turn| turn.finish_reason == FinishReason::Interrupted));
+    assert_eq!(spool.account().unfinished_turns, 0);
+    assert_eq!(spool.pending_turns().unwrap().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_larger_than_a_segment_is_refused_and_harms_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    assert!(matches!(spool.commit(&event(70_000)).await, Err(Error::TooLarge { .. })));
+    assert!(spool.commit(&event(10)).await.is_ok());
+}
