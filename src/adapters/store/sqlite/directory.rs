@@ -1,0 +1,150 @@
+//! The directory: companies, keys and endpoints, each as JSON under its key.
+
+use async_trait::async_trait;
+use rusqlite::{Connection, OptionalExtension, Params, params};
+use serde::de::DeserializeOwned;
+
+use super::SqliteStore;
+use crate::adapters::sqlite::{self, from_json, nanos_of, to_json};
+use crate::domain::webhook::Endpoint;
+use crate::domain::{ApiKey, Company, CompanyId, CompanyScope, EndpointId};
+use crate::ports::directory::Directory;
+use crate::ports::store::Error;
+
+#[async_trait]
+impl Directory for SqliteStore {
+    async fn companies(&self) -> Result<Vec<Company>, Error> {
+        let found = self
+            .database
+            .read(|connection| all(connection, "SELECT company FROM companies ORDER BY company_id", []))
+            .await;
+        Ok(found?)
+    }
+
+    async fn company(&self, id: &CompanyId) -> Result<Option<Company>, Error> {
+        let id = id.clone();
+        let sql = "SELECT company FROM companies WHERE company_id = ?";
+        Ok(self.database.read(move |connection| one(connection, sql, [id.as_str()])).await?)
+    }
+
+    async fn put_company(&self, company: &Company) -> Result<bool, Error> {
+        let (id, json) = (company.id.clone(), to_json(company)?);
+        let written = self.database.write(move |connection| {
+            let changed = connection
+                .prepare_cached("UPDATE companies SET company = ? WHERE company_id = ?")?
+                .execute([json.as_str(), id.as_str()])?;
+            if changed == 0 {
+                connection
+                    .prepare_cached("INSERT INTO companies (company_id, company) VALUES (?, ?)")?
+                    .execute([id.as_str(), json.as_str()])?;
+            }
+            Ok(changed == 0)
+        });
+        Ok(written.await?)
+    }
+
+    async fn remove_company(&self, scope: &CompanyScope) -> Result<(u64, u64), Error> {
+        let company = scope.company().clone();
+        let removed = self
+            .database
+            .write(move |connection| {
+                let keys = connection.execute("DELETE FROM api_keys WHERE company_id = ?", [company.as_str()])?;
+                let endpoints = connection.execute("DELETE FROM endpoints WHERE company_id = ?", [company.as_str()])?;
+                connection.execute("DELETE FROM companies WHERE company_id = ?", [company.as_str()])?;
+                Ok((keys as u64, endpoints as u64))
+            })
+            .await?;
+        self.database.scrub().await?;
+        Ok(removed)
+    }
+
+    async fn add_key(&self, key: &ApiKey) -> Result<(), Error> {
+        let (hash, company, json) = (key.hash.clone(), key.company_id.clone(), to_json(key)?);
+        let prefix = key.prefix.clone();
+        let written = self.database.write(move |connection| {
+            connection
+                .prepare_cached("INSERT INTO api_keys (hash, company_id, api_key) VALUES (?, ?, ?)")?
+                .execute([hash.as_str(), company.as_str(), json.as_str()])
+                .map_err(|error| present_already(error.into(), "key", &prefix))?;
+            Ok(())
+        });
+        Ok(written.await?)
+    }
+
+    async fn key(&self, hash: &str) -> Result<Option<ApiKey>, Error> {
+        let hash = hash.to_owned();
+        let sql = "SELECT api_key FROM api_keys WHERE hash = ?";
+        Ok(self.database.read(move |connection| one(connection, sql, [hash.as_str()])).await?)
+    }
+
+    async fn add_endpoint(&self, scope: &CompanyScope, endpoint: &Endpoint) -> Result<(), Error> {
+        if endpoint.company_id != *scope.company() {
+            return Err(Error::Invalid(format!("endpoint {} is not of company {}", endpoint.id, scope.company())));
+        }
+        let (company, id) = (endpoint.company_id.clone(), endpoint.id.clone());
+        let (created_at, json) = (nanos_of(endpoint.created_at)?, to_json(endpoint)?);
+        let written = self.database.write(move |connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO endpoints (company_id, endpoint_id, created_at, endpoint) VALUES (?, ?, ?, ?)",
+                )?
+                .execute(params![company.as_str(), id.as_str(), created_at, json])
+                .map_err(|error| present_already(error.into(), "endpoint", id.as_str()))?;
+            Ok(())
+        });
+        Ok(written.await?)
+    }
+
+    async fn endpoints(&self, scope: &CompanyScope) -> Result<Vec<Endpoint>, Error> {
+        let company = scope.company().clone();
+        let sql = "SELECT endpoint FROM endpoints WHERE company_id = ? ORDER BY created_at, endpoint_id";
+        Ok(self.database.read(move |connection| all(connection, sql, [company.as_str()])).await?)
+    }
+
+    async fn endpoint(&self, scope: &CompanyScope, id: &EndpointId) -> Result<Option<Endpoint>, Error> {
+        let (company, id) = (scope.company().clone(), id.clone());
+        Ok(self.database.read(move |connection| endpoint(connection, &company, &id)).await?)
+    }
+
+    async fn disable_endpoint(&self, scope: &CompanyScope, id: &EndpointId, reason: &str) -> Result<(), Error> {
+        let (company, id, reason) = (scope.company().clone(), id.clone(), reason.to_owned());
+        let written = self.database.write(move |connection| {
+            // One that was removed meanwhile gets nothing sent either.
+            let Some(mut endpoint) = endpoint(connection, &company, &id)? else { return Ok(()) };
+            endpoint.disabled = Some(reason);
+            connection
+                .prepare_cached("UPDATE endpoints SET endpoint = ? WHERE company_id = ? AND endpoint_id = ?")?
+                .execute([to_json(&endpoint)?.as_str(), company.as_str(), id.as_str()])?;
+            Ok(())
+        });
+        Ok(written.await?)
+    }
+}
+
+fn endpoint(connection: &Connection, company: &CompanyId, id: &EndpointId) -> Result<Option<Endpoint>, sqlite::Error> {
+    let sql = "SELECT endpoint FROM endpoints WHERE company_id = ? AND endpoint_id = ?";
+    one(connection, sql, [company.as_str(), id.as_str()])
+}
+
+fn one<T: DeserializeOwned>(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl Params,
+) -> Result<Option<T>, sqlite::Error> {
+    let json = connection.prepare_cached(sql)?.query_row(parameters, |row| row.get::<_, String>(0)).optional()?;
+    json.map(|json| from_json(&json)).transpose()
+}
+
+fn all<T: DeserializeOwned>(
+    connection: &Connection,
+    sql: &str,
+    parameters: impl Params,
+) -> Result<Vec<T>, sqlite::Error> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map(parameters, |row| row.get::<_, String>(0))?;
+    rows.map(|json| from_json(&json?)).collect()
+}
+
+fn present_already(error: sqlite::Error, what: &str, name: &str) -> sqlite::Error {
+    if error.is_constraint() { sqlite::Error::Content(format!("there is already a {what} {name}")) } else { error }
+}
