@@ -1,0 +1,248 @@
+//! Tells companies' webhooks what happened.
+//!
+//! Two kinds of messages share the queue. An event of a conversation is spread: one `webhook.attempt` for each endpoint
+//! that listens. An attempt is posted to its endpoint, again and again by the policy until the endpoint takes it, so one
+//! endpoint's troubles are its own. The body is made when the event is spread and is the same bytes in every try.
+
+mod attempt;
+mod gate;
+mod sign;
+mod verdict;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use tokio::time::Instant;
+
+pub use self::attempt::Attempt;
+use self::gate::{Entry, Gates, Pass, Report};
+pub use self::sign::{Error as SignError, signature};
+use self::verdict::Verdict;
+use super::events::{EndpointDisabled, WebhookPosted};
+use super::retry::Policy;
+use super::runner::{DiscardReason, Job, Outcome, age};
+use crate::config;
+use crate::domain::webhook::Endpoint;
+use crate::domain::event::{Origin, WORKER};
+use crate::domain::{CompanyScope, ConversationId, Event, EventType, SessionId};
+use crate::ports::bus::{Message, Queue};
+use crate::ports::directory::Directory;
+use crate::ports::webhook::{Request, Sender};
+use crate::ports::{bus, store};
+
+/// The `user-agent` of webhooks.
+pub const USER_AGENT: &str = concat!("Turnpike/", env!("CARGO_PKG_VERSION"));
+
+/// Why a message could not be worked on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The message is no event, or its data is not what its type says.
+    #[error("not an event that can be delivered: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// Events of this type are not delivered.
+    #[error("events of type {0} are not delivered")]
+    Type(&'static str),
+    /// The directory failed.
+    #[error(transparent)]
+    Directory(#[from] store::Error),
+    /// The endpoint's secret is not one.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// An attempt does not serialise.
+    #[error(transparent)]
+    Attempt(#[from] bus::Error),
+}
+
+/// A webhook that says nothing but that it arrives: what `turnpike webhook test` sends.
+///
+/// # Errors
+/// When the endpoint's secret is not one.
+pub fn probe(endpoint: &Endpoint, now: OffsetDateTime) -> Result<Request, Error> {
+    let origin = Origin {
+        source: WORKER,
+        subject: endpoint.id.to_string(),
+        company_id: endpoint.company_id.clone(),
+        conversation_id: ConversationId::of_session(&endpoint.company_id, &SessionId::generate()),
+        traceparent: None,
+    };
+    let data = serde_json::json!({"company_id": endpoint.company_id, "endpoint_id": endpoint.id, "is_test": true});
+    let event = Event::new(EventType::ConversationUpdated, &origin, &now.to_string(), &data)?;
+    let attempt = Attempt::of_event(&event, &endpoint.id)?;
+    let headers = sign::headers(&[&endpoint.secret], &attempt, now)?;
+    Ok(Request { url: endpoint.url.clone(), headers, body: attempt.body() })
+}
+
+/// The job.
+pub struct Deliver {
+    directory: Arc<dyn Directory>,
+    sender: Arc<dyn Sender>,
+    gates: Gates,
+    /// For endpoints that fail.
+    policy: Policy,
+    /// For our own directory when it fails.
+    directory_policy: Policy,
+    concurrency: usize,
+}
+
+impl Deliver {
+    /// The job, for a directory of endpoints and a way to post.
+    pub fn new(
+        directory: Arc<dyn Directory>,
+        sender: Arc<dyn Sender>,
+        settings: &config::Webhooks,
+        jobs: &config::Jobs,
+    ) -> Self {
+        Self {
+            directory,
+            sender,
+            gates: Gates::new(settings.concurrency, settings.concurrency_per_endpoint),
+            policy: Policy {
+                initial: settings.initial_delay,
+                max: settings.max_delay,
+                give_up_after: Some(settings.give_up_after),
+            },
+            directory_policy: Policy::forever(jobs.initial_delay, jobs.max_delay),
+            concurrency: settings.concurrency,
+        }
+    }
+
+    async fn work(&self, message: &Message) -> Result<Outcome, Error> {
+        let event: Event = serde_json::from_slice(&message.body)?;
+        let scope = CompanyScope::granted(event.companyid.clone());
+        match event.event_type {
+            EventType::ConversationUpdated | EventType::ConversationCreated | EventType::MessageCreated => {
+                self.spread(&scope, &event).await
+            }
+            EventType::WebhookAttempt => {
+                let attempt: Attempt = serde_json::from_str(event.data.get())?;
+                self.attempt(&scope, &attempt, message).await
+            }
+            other => Err(Error::Type(other.as_str())),
+        }
+    }
+
+    /// Makes an attempt for each endpoint that listens.
+    async fn spread(&self, scope: &CompanyScope, event: &Event) -> Result<Outcome, Error> {
+        let endpoints = self.directory.endpoints(scope).await?;
+        let listening =
+            endpoints.iter().filter(|it| it.disabled.is_none() && it.event_types.contains(&event.event_type));
+        let attempts: Result<Vec<Message>, Error> =
+            listening.map(|endpoint| Ok(Attempt::message(event, &endpoint.id)?)).collect();
+        attempts.map(Outcome::Done)
+    }
+
+    /// Posts an attempt, if its endpoint is still there and has room.
+    async fn attempt(&self, scope: &CompanyScope, attempt: &Attempt, message: &Message) -> Result<Outcome, Error> {
+        let Some(endpoint) = self.directory.endpoint(scope, &attempt.endpoint_id).await? else {
+            return Ok(Outcome::Discarded(DiscardReason::EndpointGone));
+        };
+        if endpoint.disabled.is_some() {
+            return Ok(Outcome::Discarded(DiscardReason::EndpointDisabled));
+        }
+        let pass = match self.gates.enter(&endpoint.id).await {
+            Entry::Go(pass) => pass,
+            Entry::Full(after) => return Ok(Outcome::Defer { after }),
+            Entry::Open { after, reason } => {
+                let age = age(message);
+                return Ok(if self.policy.gives_up(age) {
+                    Outcome::Dead { reason: gave_up(age, &reason) }
+                } else {
+                    Outcome::Defer { after }
+                });
+            }
+        };
+        let (verdict, outcome) = match self.post(&endpoint, attempt, message).await {
+            Ok(verdict) => (verdict.report(), self.conclude(scope, &endpoint, verdict, message).await?),
+            // Nothing was sent, so the endpoint is not to blame.
+            Err(error) => (Report::Untried, self.again(error.to_string(), None, message)),
+        };
+        Pass::report(pass, verdict);
+        Ok(outcome)
+    }
+
+    async fn post(&self, endpoint: &Endpoint, attempt: &Attempt, message: &Message) -> Result<Verdict, SignError> {
+        let now = OffsetDateTime::now_utc();
+        let request = Request {
+            url: endpoint.url.clone(),
+            headers: sign::headers(&[&endpoint.secret], attempt, now)?,
+            body: attempt.body(),
+        };
+        let begun = Instant::now();
+        let answer = self.sender.post(request).await;
+        let verdict = Verdict::of(answer, OffsetDateTime::now_utc());
+        WebhookPosted {
+            endpoint: endpoint.id.as_str(),
+            company: endpoint.company_id.as_str(),
+            webhook_id: &attempt.webhook_id,
+            attempts: message.attempts,
+            outcome: verdict.label(),
+            detail: verdict.detail(),
+            took: begun.elapsed(),
+        }
+        .emit();
+        Ok(verdict)
+    }
+
+    async fn conclude(
+        &self,
+        scope: &CompanyScope,
+        endpoint: &Endpoint,
+        verdict: Verdict,
+        message: &Message,
+    ) -> Result<Outcome, Error> {
+        match verdict {
+            Verdict::Delivered => Ok(Outcome::Done(Vec::new())),
+            Verdict::Gone => {
+                self.directory.disable_endpoint(scope, &endpoint.id, "answered 410 Gone").await?;
+                EndpointDisabled { endpoint: endpoint.id.as_str(), company: scope.company().as_str() }.emit();
+                Ok(Outcome::Discarded(DiscardReason::EndpointSaidGone))
+            }
+            Verdict::Busy { retry_after, reason } => Ok(self.again(reason, retry_after, message)),
+            Verdict::Failed { reason, .. } => Ok(self.again(reason, None, message)),
+        }
+    }
+
+    /// Another try after the time that the endpoint named or the policy says, or the end.
+    fn again(&self, reason: String, named: Option<Duration>, message: &Message) -> Outcome {
+        let age = age(message);
+        if self.policy.gives_up(age) {
+            return Outcome::Dead { reason: gave_up(age, &reason) };
+        }
+        let after = match named {
+            Some(named) => named.min(self.policy.max),
+            None => self.policy.delay(message.attempts),
+        };
+        Outcome::Retry { after: self.policy.within(after, age), reason }
+    }
+}
+
+impl Job for Deliver {
+    const NAME: &'static str = "deliver";
+    const QUEUE: Queue = Queue::Deliver;
+
+    fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    async fn run(&self, message: &Message) -> Outcome {
+        match self.work(message).await {
+            Ok(outcome) => outcome,
+            Err(error @ Error::Directory(store::Error::Unavailable(_))) => {
+                Outcome::Retry { after: self.directory_policy.delay(message.attempts), reason: error.to_string() }
+            }
+            Err(error) => Outcome::Dead { reason: error.to_string() },
+        }
+    }
+}
+
+fn gave_up(age: Duration, reason: &str) -> String {
+    format!("gave up after {} s; at last: {reason}", age.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

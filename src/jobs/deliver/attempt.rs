@@ -1,0 +1,64 @@
+//! One webhook on its way to one endpoint, as it lies on the bus.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use time::OffsetDateTime;
+
+use crate::domain::event::WORKER;
+use crate::domain::{EndpointId, Event, EventType};
+use crate::ports::bus::{Error, Message};
+
+/// The data of a `webhook.attempt` event.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Where it goes.
+    pub endpoint_id: EndpointId,
+    /// The `webhook-id` header: the same in every try.
+    pub webhook_id: String,
+    /// The request's body, exactly as it is sent and signed.
+    pub payload: Box<RawValue>,
+}
+
+/// The body of a webhook.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    #[serde(rename = "type")]
+    event_type: EventType,
+    #[serde(with = "time::serde::rfc3339")]
+    timestamp: OffsetDateTime,
+    data: &'a RawValue,
+}
+
+impl Attempt {
+    /// The message that brings an event to an endpoint. Made again, it has the same id and the same attempt; to bring
+    /// it once more after it was settled, publish it again.
+    ///
+    /// # Errors
+    /// When it does not serialise.
+    pub fn message(event: &Event, endpoint: &EndpointId) -> Result<Message, Error> {
+        let invalid = |error: serde_json::Error| Error::Invalid(error.to_string());
+        let attempt = Self::of_event(event, endpoint).map_err(invalid)?;
+        let discriminator = format!("{}/{endpoint}", event.id);
+        let event = Event::new(EventType::WebhookAttempt, &event.origin(WORKER), &discriminator, &attempt);
+        Message::of_event(&event.map_err(invalid)?)
+    }
+
+    /// The attempt to bring an event to an endpoint.
+    ///
+    /// # Errors
+    /// When it does not serialise.
+    pub fn of_event(event: &Event, endpoint: &EndpointId) -> Result<Self, serde_json::Error> {
+        let envelope = Envelope { event_type: event.event_type, timestamp: event.time, data: &event.data };
+        Ok(Self {
+            endpoint_id: endpoint.clone(),
+            webhook_id: format!("msg_{}", event.id.simple()),
+            payload: serde_json::value::to_raw_value(&envelope)?,
+        })
+    }
+
+    /// The request's body.
+    pub fn body(&self) -> Bytes {
+        Bytes::copy_from_slice(self.payload.get().as_bytes())
+    }
+}

@@ -1,0 +1,235 @@
+//! Stores a finished turn, and publishes what the company's webhooks are told of it.
+//!
+//! The store makes it exactly once (by the turn's id); the events that follow have ids and bodies that depend on the
+//! turn alone, so doing it again after a crash makes the same events. They are published by settling the message: a
+//! turn is never stored without its webhooks following.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use time::OffsetDateTime;
+
+use super::retry::Policy;
+use super::runner::{DiscardReason, Job, Outcome};
+use crate::config;
+use crate::domain::conversation::{self, Status};
+use crate::domain::event::WORKER;
+use crate::domain::{CompanyScope, Event, EventType, FinishReason, TurnRecord};
+use crate::ports::bus::{Message, Queue};
+use crate::ports::directory::Directory;
+use crate::ports::store::{self, Appended, ConversationStore};
+
+/// Why a turn was not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The message is not an event that holds a turn.
+    #[error("not an event with a turn's record: {0}")]
+    Unreadable(#[from] serde_json::Error),
+    /// The event and the record in it disagree about whose turn it is.
+    #[error("the event is of company {event}, its record of another one")]
+    CompanyMismatch {
+        /// The event's company.
+        event: String,
+    },
+    /// The store or the directory failed.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// What follows from it does not serialise.
+    #[error(transparent)]
+    FollowUp(#[from] crate::ports::bus::Error),
+}
+
+/// The job.
+pub struct Persist {
+    store: Arc<dyn ConversationStore>,
+    directory: Arc<dyn Directory>,
+    policy: Policy,
+    concurrency: usize,
+}
+
+impl Persist {
+    /// The job, for a store and the directory of who wants to hear of it.
+    pub fn new(store: Arc<dyn ConversationStore>, directory: Arc<dyn Directory>, settings: &config::Jobs) -> Self {
+        Self {
+            store,
+            directory,
+            policy: Policy::forever(settings.initial_delay, settings.max_delay),
+            concurrency: settings.persist_concurrency,
+        }
+    }
+
+    async fn store(&self, message: &Message) -> Result<Outcome, Error> {
+        let event: Event = serde_json::from_slice(&message.body)?;
+        let record: TurnRecord = serde_json::from_str(event.data.get())?;
+        if record.company_id != event.companyid {
+            return Err(Error::CompanyMismatch { event: event.companyid.to_string() });
+        }
+        let scope = CompanyScope::granted(event.companyid.clone());
+        // A turn may still be on its way when its company is removed; stored now, it would come back from erasure.
+        if self.directory.company(scope.company()).await?.is_none() {
+            return Ok(Outcome::Discarded(DiscardReason::CompanyGone));
+        }
+        let appended = self.store.append(&scope, &record).await?;
+        let wanted = self.wanted(&scope).await?;
+        follow_ups(&event, &record, &appended, &wanted).map(Outcome::Done)
+    }
+
+    /// The types that some enabled endpoint of the company listens to.
+    async fn wanted(&self, scope: &CompanyScope) -> Result<Vec<EventType>, Error> {
+        let endpoints = self.directory.endpoints(scope).await?;
+        Ok(endpoints.into_iter().filter(|it| it.disabled.is_none()).flat_map(|it| it.event_types).collect())
+    }
+}
+
+impl Job for Persist {
+    const NAME: &'static str = "persist";
+    const QUEUE: Queue = Queue::Persist;
+
+    fn concurrency(&self) -> usize {
+        self.concurrency
+    }
+
+    fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    async fn run(&self, message: &Message) -> Outcome {
+        match self.store(message).await {
+            Ok(outcome) => outcome,
+            Err(error @ Error::Store(store::Error::Unavailable(_))) => {
+                Outcome::Retry { after: self.policy.delay(message.attempts), reason: error.to_string() }
+            }
+            Err(error) => Outcome::Dead { reason: error.to_string() },
+        }
+    }
+}
+
+/// What a webhook of `conversation.updated` says.
+#[derive(Serialize)]
+struct Updated<'a> {
+    #[serde(flatten)]
+    conversation: Head<'a>,
+    status: Status,
+    message_count: u64,
+    sequence: u64,
+    turn_id: String,
+    language: Option<&'static str>,
+    intent: Option<&'a str>,
+    finish_reason: FinishReason,
+    #[serde(with = "time::serde::rfc3339::option")]
+    ended_at: Option<OffsetDateTime>,
+    summary: &'a str,
+    messages: Vec<conversation::Message>,
+}
+
+/// What a webhook of `conversation.created` says.
+#[derive(Serialize)]
+struct Created<'a> {
+    #[serde(flatten)]
+    conversation: Head<'a>,
+    status: Status,
+    turn_id: String,
+    language: Option<&'static str>,
+    summary: &'a str,
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+}
+
+/// What a webhook of `message.created` says.
+#[derive(Serialize)]
+struct MessageCreated<'a> {
+    #[serde(flatten)]
+    conversation: Head<'a>,
+    sequence: u64,
+    turn_id: String,
+    message: conversation::Message,
+}
+
+/// Which conversation it is.
+#[derive(Clone, Copy, Serialize)]
+struct Head<'a> {
+    company_id: &'a str,
+    conversation_id: uuid::Uuid,
+    session_id: &'a str,
+    channel: &'a str,
+}
+
+/// `conversation.updated`, always; the other events for those who listen. One message costs the bus about as much as
+/// the turn itself, so what nobody listens to is not published.
+fn follow_ups(
+    event: &Event,
+    record: &TurnRecord,
+    appended: &Appended,
+    wanted: &[EventType],
+) -> Result<Vec<Message>, Error> {
+    let head = Head {
+        company_id: record.company_id.as_str(),
+        conversation_id: record.conversation_id.as_uuid(),
+        session_id: record.session_id.as_str(),
+        channel: &record.channel,
+    };
+    let conversation = &appended.conversation;
+    let turn_id = record.turn_id.to_string();
+    let language = record.language.map(|it| it.code());
+    let mut follow_ups = Vec::new();
+    if appended.is_first && wanted.contains(&EventType::ConversationCreated) {
+        let data = Created {
+            conversation: head,
+            status: Status::Active,
+            turn_id: turn_id.clone(),
+            language,
+            summary: &conversation.summary,
+            created_at: record.started_at,
+        };
+        follow_ups.push(message_of(event, record, EventType::ConversationCreated, "", &data)?);
+    }
+    let messages = conversation::messages_of(record);
+    if wanted.contains(&EventType::MessageCreated) {
+        for message in &messages {
+            let discriminator = match message.role {
+                conversation::Role::User => "user",
+                conversation::Role::Assistant => "assistant",
+            };
+            let data = MessageCreated {
+                conversation: head,
+                sequence: appended.sequence,
+                turn_id: turn_id.clone(),
+                message: message.clone(),
+            };
+            follow_ups.push(message_of(event, record, EventType::MessageCreated, discriminator, &data)?);
+        }
+    }
+    let data = Updated {
+        conversation: head,
+        status: conversation.status,
+        message_count: appended.message_count,
+        sequence: appended.sequence,
+        turn_id,
+        language,
+        intent: record.intent.as_ref().map(|it| it.intent.as_str()),
+        finish_reason: record.finish_reason,
+        ended_at: conversation.ended_at,
+        summary: &conversation.summary,
+        messages,
+    };
+    follow_ups.push(message_of(event, record, EventType::ConversationUpdated, "", &data)?);
+    Ok(follow_ups)
+}
+
+fn message_of(
+    cause: &Event,
+    record: &TurnRecord,
+    event_type: EventType,
+    discriminator: &str,
+    data: &impl Serialize,
+) -> Result<Message, Error> {
+    let mut event = Event::new(event_type, &cause.origin(WORKER), discriminator, data)?;
+    let now = event.time;
+    // The turn's own time, not that of storing it: a webhook says the same however often and late it is made.
+    event.time = record.finished_at;
+    let message = Message::of_event(&event)?;
+    Ok(Message { first_queued_at: now, ..message })
+}
+
+#[cfg(test)]
+mod tests;
