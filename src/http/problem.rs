@@ -1,0 +1,109 @@
+//! Errors as RFC 9457 problem documents (<https://www.rfc-editor.org/rfc/rfc9457>): the only place that maps an error to a
+//! status.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::pipeline::ask::Refused;
+use crate::ports::store;
+
+/// How long a client that met a limit is asked to wait.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// A problem document.
+#[derive(Clone, Debug, Serialize)]
+pub struct Problem {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    /// A short name for programs.
+    code: &'static str,
+    #[serde(skip)]
+    retry_after: Option<Duration>,
+}
+
+impl Problem {
+    /// A problem with a status, a short name for programs and a sentence for people.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: detail.into(),
+            code,
+            retry_after: None,
+        }
+    }
+
+    /// The request is malformed.
+    pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    /// There is no such thing, or not for this caller.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
+    }
+
+    /// The same request may succeed after a while.
+    pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(RETRY_AFTER)
+    }
+
+    /// Says when to come back.
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let retry_after = self.retry_after;
+        metrics::counter!("turnpike_http_problems_total", "code" => self.code).increment(1);
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        response
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let detail = refused.to_string();
+        match refused {
+            Refused::TooManyStreams => Self::unavailable("too_many_streams", detail),
+            Refused::TooManyStreamsOfCompany => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_streams", detail).retry_after(RETRY_AFTER)
+            }
+            Refused::Outbox(_) => Self::unavailable("spool_full", detail),
+            Refused::KeyReused => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail),
+            Refused::ShuttingDown => Self::unavailable("shutting_down", detail),
+        }
+    }
+}
+
+impl From<store::Error> for Problem {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::Unavailable(reason) => {
+                tracing::warn!(reason, "the store did not answer a request");
+                Self::unavailable("store_unavailable", "the store cannot be read right now")
+            }
+            store::Error::Invalid(reason) => Self::bad_request("invalid", reason),
+        }
+    }
+}

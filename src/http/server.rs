@@ -1,0 +1,94 @@
+//! Accepts connections: bounded in number, with time limits for slow heads and for clients that do not read, TCP_NODELAY
+//! on, and a shutdown that lets open streams end.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::io::WriteTimeout;
+use crate::config::Server;
+use crate::runtime::tasks;
+
+/// How long accepting pauses when the process has no file left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A connection's read buffer at most, in bytes. Heads are small; bodies are read through it.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Serves until `shutdown`; then accepts nothing more and waits for open requests, up to `grace`.
+pub async fn run(listener: TcpListener, router: Router, settings: Server, shutdown: CancellationToken) {
+    let permits = Arc::new(Semaphore::new(settings.max_connections));
+    let connections = TaskTracker::new();
+    let cut = CancellationToken::new();
+    loop {
+        let permit = tokio::select! {
+            permit = Arc::clone(&permits).acquire_owned() => permit,
+            () = shutdown.cancelled() => break,
+        };
+        let Ok(permit) = permit else { break };
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    tracing::warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+            () = shutdown.cancelled() => break,
+        };
+        // Without it, what is written after the first frame waits for the client's acknowledgement: 40 ms.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY cannot be set");
+        }
+        let serving = connection(stream, router.clone(), settings.clone(), shutdown.clone(), cut.clone());
+        tasks::spawn("connection", connections.track_future(async move {
+            serving.await;
+            drop(permit);
+        }));
+    }
+    drop(listener);
+    connections.close();
+    if tokio::time::timeout(settings.shutdown_grace, connections.wait()).await.is_err() {
+        tracing::warn!(grace_s = settings.shutdown_grace.as_secs(), "streams that are still open are cut off");
+        cut.cancel();
+        connections.wait().await;
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    router: Router,
+    settings: Server,
+    shutdown: CancellationToken,
+    cut: CancellationToken,
+) {
+    let io = TokioIo::new(WriteTimeout::new(stream, settings.write_timeout));
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(io, TowerToHyperService::new(router));
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        ended = serving.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            serving.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = serving => ended,
+                () = cut.cancelled() => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        // Clients come and go; none of this is the service's trouble.
+        tracing::debug!(%error, "a connection ended early");
+    }
+}

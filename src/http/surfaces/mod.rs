@@ -1,0 +1,40 @@
+//! The routes, one file for each group of them.
+
+mod conversations;
+mod health;
+mod pages;
+mod unified;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use super::App;
+use super::problem::Problem;
+
+/// All routes.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .merge(unified::routes())
+        .merge(conversations::routes())
+        .merge(health::routes())
+        .merge(pages::routes())
+        .fallback(|| async { Problem::not_found("page") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this method is not for this address")
+        })
+        .with_state(app)
+        .layer(SetResponseHeaderLayer::if_not_present(
+            header::X_CONTENT_TYPE_OPTIONS,
+            HeaderValue::from_static("nosniff"),
+        ))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| -> Response {
+            metrics::counter!("turnpike_task_panics_total", "task" => "request").increment(1);
+            tracing::error!("a request's handler panicked");
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side").into_response()
+        }))
+}

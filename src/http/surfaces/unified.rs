@@ -1,0 +1,248 @@
+//! The native surface: a turn as a stream or as one document, taken up again, stopped.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use unicode_normalization::UnicodeNormalization;
+
+use crate::config::AuthMode;
+use crate::domain::turn::UserInfo;
+use crate::domain::{CompanyScope, Language, SessionId, TurnId};
+use crate::http::App;
+use crate::http::auth::Caller;
+use crate::http::problem::Problem;
+use crate::http::{body, sse};
+use crate::pipeline::ask::Ask;
+use crate::pipeline::live::{LiveTurn, Reader, TurnEvent};
+
+/// Longest `Idempotency-Key` in characters.
+const KEY_CHARS: usize = 255;
+/// Longest text in `user_info`, in characters.
+const USER_CHARS: usize = 256;
+
+pub(super) fn routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/api/unified/chat-stream", post(chat_stream))
+        .route("/api/unified/chat", post(chat))
+        .route("/api/unified/turns/{turn_id}/stream", get(resume))
+        .route("/api/unified/turns/{turn_id}/stop", post(stop))
+        .route("/api/unified/companies", get(companies))
+}
+
+#[derive(Deserialize)]
+struct ChatRequest {
+    message: String,
+    company_id: Option<String>,
+    industry: Option<String>,
+    session_id: Option<String>,
+    language: Option<String>,
+    user_info: Option<UserInfo>,
+    context: Option<Map<String, Value>>,
+}
+
+/// The company of requests without a body, in open mode.
+#[derive(Deserialize)]
+struct Named {
+    company_id: Option<String>,
+    last_event_id: Option<usize>,
+}
+
+async fn chat_stream(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let reader = begin(&app, &headers, body).await?;
+    Ok(sse::response(reader, app.settings.turn.heartbeat))
+}
+
+async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+    let mut reader = begin(&app, &headers, body).await?;
+    let mut events = Vec::new();
+    while let Some((_, more)) = reader.next().await {
+        events.extend(more);
+    }
+    document(reader.turn(), &events)
+}
+
+/// The whole turn as one document.
+fn document(turn: &LiveTurn, events: &[TurnEvent]) -> Result<Response, Problem> {
+    let head = turn.head();
+    let mut answer = String::new();
+    let mut document = json!({
+        "turn_id": head.turn_id,
+        "session_id": head.session_id,
+        "conversation_id": head.conversation_id,
+    });
+    for event in events {
+        match event {
+            TurnEvent::Content(text) => answer.push_str(text),
+            TurnEvent::Reset { .. } => answer.clear(),
+            TurnEvent::Error { code, message, .. } => return Err(Problem::unavailable(code, message.clone())),
+            TurnEvent::Start => {}
+            TurnEvent::Language { .. } | TurnEvent::Intent(_) | TurnEvent::Sources(_) | TurnEvent::Done { .. } => {
+                // The wire form of an event, without its type, is its part of the document.
+                let wire = serde_json::to_value(sse::Wire::of(head, event)).unwrap_or_default();
+                merge(&mut document, event, wire);
+            }
+        }
+    }
+    if let Some(document) = document.as_object_mut() {
+        document.insert("answer".to_owned(), Value::String(answer));
+    }
+    Ok(Json(document).into_response())
+}
+
+fn merge(document: &mut Value, event: &TurnEvent, wire: Value) {
+    let (Some(document), Value::Object(mut wire)) = (document.as_object_mut(), wire) else { return };
+    wire.remove("type");
+    match event {
+        TurnEvent::Language { .. } => drop(document.insert("language".to_owned(), Value::Object(wire))),
+        TurnEvent::Intent(_) => drop(document.insert("intent".to_owned(), Value::Object(wire))),
+        _ => document.extend(wire),
+    }
+}
+
+async fn resume(
+    State(app): State<Arc<App>>,
+    Path(turn_id): Path<String>,
+    Query(query): Query<Named>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = app.gate.admit(&headers, query.company_id.as_deref()).await?;
+    let after = headers.get("last-event-id").map(|value| value.to_str().ok().and_then(|id| id.parse().ok()));
+    let after = match after {
+        Some(None) => return Err(Problem::bad_request("invalid_last_event_id", "Last-Event-ID must be an event's number")),
+        Some(Some(after)) => after,
+        None => query.last_event_id.unwrap_or(0),
+    };
+    let reader = find(&app, &caller.scope, &turn_id, after).await?;
+    Ok(sse::response(reader, app.settings.turn.heartbeat))
+}
+
+async fn stop(
+    State(app): State<Arc<App>>,
+    Path(turn_id): Path<String>,
+    Query(query): Query<Named>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let caller = app.gate.admit(&headers, query.company_id.as_deref()).await?;
+    let id: TurnId = turn_id.parse().map_err(|_| Problem::not_found("turn"))?;
+    let turn = app.engine.turns().get(&caller.scope, id).ok_or_else(|| Problem::not_found("turn"))?;
+    let was_running = turn.stop();
+    Ok((StatusCode::ACCEPTED, Json(json!({"turn_id": id, "stopped": was_running}))).into_response())
+}
+
+async fn find(app: &App, scope: &CompanyScope, turn_id: &str, after: usize) -> Result<Reader, Problem> {
+    let id: TurnId = turn_id.parse().map_err(|_| Problem::not_found("turn"))?;
+    app.engine.resume(scope, id, after).await.ok_or_else(|| Problem::not_found("turn"))
+}
+
+/// What the chat page needs to know to begin: in open mode the companies, else that a key is needed.
+async fn companies(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+    let (mode, companies) = match app.gate.mode() {
+        AuthMode::Open => ("open", app.gate.companies().await?),
+        AuthMode::Keys => ("keys", Vec::new()),
+    };
+    let companies: Vec<Value> = companies
+        .into_iter()
+        .map(|company| {
+            let questions = app.questions.get(&company.id).cloned().unwrap_or_default();
+            json!({
+                "id": company.id, "name": company.name, "industry": company.industry,
+                "languages": company.languages, "questions": questions,
+            })
+        })
+        .collect();
+    Ok(Json(json!({"auth": mode, "companies": companies})).into_response())
+}
+
+async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<Reader, Problem> {
+    let settings = &app.settings;
+    let request: ChatRequest =
+        body::json(headers, body, settings.limits.body_bytes, settings.server.body_timeout).await?;
+    let caller = app.gate.admit(headers, request.company_id.as_deref()).await?;
+    let ask = ask(app, headers, caller, request)?;
+    Ok(app.engine.begin(ask).await?)
+}
+
+fn ask(app: &App, headers: &HeaderMap, caller: Caller, request: ChatRequest) -> Result<Ask, Problem> {
+    let limits = &app.settings.limits;
+    let message = request.message.nfc().collect::<String>().trim().to_owned();
+    if message.is_empty() {
+        return Err(Problem::bad_request("empty_message", "`message` is empty"));
+    }
+    let chars = message.chars().count();
+    if chars > limits.message_chars {
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "message_too_long",
+            format!("`message` has {chars} characters; {} are allowed", limits.message_chars),
+        ));
+    }
+    let language = match request.language.as_deref() {
+        None | Some("" | "auto") => None,
+        Some(code) => Some(Language::from_code(code).ok_or_else(|| {
+            Problem::bad_request("unknown_language", format!("`language`: {code:?} is not a language; write \"auto\" or a code such as \"vi\""))
+        })?),
+    };
+    let context = request.context.unwrap_or_default();
+    if serde_json::to_string(&context).map_or(usize::MAX, |text| text.len()) > limits.context_bytes {
+        return Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "context_too_large",
+            format!("`context` is larger than {} bytes", limits.context_bytes),
+        ));
+    }
+    let user = request.user_info.unwrap_or_default();
+    for (field, value) in [("user_id", &user.user_id), ("device_id", &user.device_id), ("source", &user.source)] {
+        if value.as_ref().is_some_and(|value| value.chars().count() > USER_CHARS) {
+            return Err(Problem::bad_request("invalid_user_info", format!("`user_info.{field}` is longer than {USER_CHARS} characters")));
+        }
+    }
+    let session = request.session_id.as_deref().filter(|id| !id.is_empty());
+    let session = session.or(user.user_id.as_deref().filter(|id| !id.is_empty()));
+    let session_id = session
+        .map(|id| id.nfc().collect::<String>().parse::<SessionId>())
+        .transpose()
+        .map_err(|error| Problem::bad_request("invalid_session_id", error.to_string()))?;
+    Ok(Ask {
+        company: caller.company,
+        scope: caller.scope,
+        message,
+        session_id,
+        language,
+        industry: request.industry,
+        user,
+        context,
+        idempotency_key: idempotency_key(headers)?,
+        traceparent: traceparent(headers),
+    })
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if !key.is_empty() && key.len() <= KEY_CHARS => Ok(Some(key.to_owned())),
+        _ => Err(Problem::bad_request(
+            "invalid_idempotency_key",
+            format!("Idempotency-Key must have 1 to {KEY_CHARS} ASCII characters"),
+        )),
+    }
+}
+
+/// The client's trace context, if it has the form that W3C's recommendation gives it.
+fn traceparent(headers: &HeaderMap) -> Option<String> {
+    let value = headers.get("traceparent")?.to_str().ok()?;
+    let is_hex = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let mut parts = value.split('-');
+    let well_formed = is_hex(parts.next()?, 2)
+        && is_hex(parts.next()?, 32)
+        && is_hex(parts.next()?, 16)
+        && is_hex(parts.next()?, 2)
+        && parts.next().is_none();
+    well_formed.then(|| value.to_owned())
+}
