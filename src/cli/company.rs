@@ -1,0 +1,136 @@
+//! `turnpike company`.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Subcommand;
+use time::OffsetDateTime;
+
+use super::Common;
+use crate::domain::{ApiKey, Company, CompanyId, Language};
+use crate::ports::bus::Bus;
+use crate::ports::directory::Directory;
+use crate::ports::index::KnowledgeIndex;
+use crate::ports::store::{ConversationStore, DocumentRegister};
+use crate::roles::parts::{self, Parts};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Add a company and print its API key, once; for one that exists, change what is given and print a further key
+    Add {
+        /// Its id: letters, digits, `_` and `-`
+        id: CompanyId,
+        /// What its customers call it
+        #[arg(long)]
+        name: Option<String>,
+        /// Its industry, which chooses the pipeline
+        #[arg(long)]
+        industry: Option<String>,
+        /// The languages its customers write in, such as vi,en
+        #[arg(long, value_delimiter = ',')]
+        language: Vec<Language>,
+        /// A pipeline by name, instead of its industry's
+        #[arg(long)]
+        pipeline: Option<String>,
+        /// A sentence about it for the prompts
+        #[arg(long)]
+        description: Option<String>,
+    },
+    /// List companies
+    List,
+    /// Show one company
+    Show {
+        /// Its id
+        id: CompanyId,
+    },
+    /// Remove a company with everything that is kept of it, and print a receipt
+    Remove {
+        /// Its id
+        id: CompanyId,
+        /// Do it without asking
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<ExitCode> {
+    let settings = common.settings(&[], Some("warn"))?;
+    match command {
+        Command::Add { id, name, industry, language, pipeline, description } => {
+            let catalog = parts::catalog(&settings)?;
+            if let Some(pipeline) = &pipeline
+                && catalog.get(pipeline).is_none()
+            {
+                let known: Vec<&str> = catalog.iter().map(|pipeline| pipeline.definition.name.as_str()).collect();
+                bail!("there is no pipeline {pipeline:?}; there are {}", known.join(", "));
+            }
+            let store = parts::store(&settings)?;
+            let now = OffsetDateTime::now_utc();
+            let known = store.company(&id).await?;
+            let known = known.unwrap_or_else(|| Company {
+                id: id.clone(),
+                name: id.to_string(),
+                industry: None,
+                languages: Vec::new(),
+                pipeline: None,
+                description: None,
+                created_at: now,
+            });
+            let company = Company {
+                name: name.unwrap_or(known.name),
+                industry: industry.or(known.industry),
+                languages: if language.is_empty() { known.languages } else { language },
+                pipeline: pipeline.or(known.pipeline),
+                description: description.or(known.description),
+                ..known
+            };
+            let is_new = store.put_company(&company).await?;
+            let (key, secret) = ApiKey::issue(id.clone(), super::random()?, now);
+            store.add_key(&key).await?;
+            println!("{} company {id}", if is_new { "added" } else { "changed" });
+            println!("its API key, shown only now: {secret}");
+        }
+        Command::List => {
+            for company in parts::store(&settings)?.companies().await? {
+                let industry = company.industry.as_deref().unwrap_or("-");
+                let languages: Vec<&str> = company.languages.iter().map(|language| language.code()).collect();
+                println!("{}\t{}\t{industry}\t{}", company.id, company.name, languages.join(","));
+            }
+        }
+        Command::Show { id } => {
+            let store = parts::store(&settings)?;
+            let (company, scope) = super::company(store.as_ref(), &id).await?;
+            let documents = store.documents(&scope).await?;
+            let endpoints = store.endpoints(&scope).await?;
+            let catalog = parts::catalog(&settings)?;
+            println!("{}", serde_json::to_string_pretty(&company)?);
+            println!("pipeline   {}", catalog.for_company(&company, None).definition.name);
+            println!("documents  {}", documents.len());
+            println!("passages   {}", documents.iter().map(|document| document.passages).sum::<usize>());
+            println!("endpoints  {}", endpoints.len());
+        }
+        Command::Remove { id, yes } => remove(&common, id, yes).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn remove(common: &Common, id: CompanyId, yes: bool) -> anyhow::Result<()> {
+    let settings = common.settings(&[], Some("warn"))?;
+    if !yes {
+        bail!("this removes everything that is kept of {id}, for good; say so with --yes");
+    }
+    let parts = Parts::open(&settings, "company remove").await?;
+    let (_, scope) = super::company(parts.store.as_ref(), &id).await?;
+    // What is still on its way goes first, so that nothing of it arrives later.
+    parts.settle_spool(&settings).await?;
+    let messages = parts.bus.erase(&scope).await?;
+    let passages = parts.index.erase(&scope).await?;
+    let erased = parts.store.erase(&scope).await?;
+    let (keys, endpoints) = parts.store.remove_company(&scope).await?;
+    let receipt = serde_json::json!({
+        "company_id": id, "conversations": erased.conversations, "turns": erased.turns, "documents": erased.documents,
+        "passages": passages, "messages": messages, "keys": keys, "endpoints": endpoints,
+    });
+    println!("{}", serde_json::to_string_pretty(&receipt)?);
+    Ok(())
+}

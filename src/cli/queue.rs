@@ -1,0 +1,125 @@
+//! `turnpike queue`: the ledger, the dead letters, and another try for them.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Subcommand;
+use uuid::Uuid;
+
+use super::Common;
+use crate::ports::bus::{Bus, Queue};
+use crate::roles::parts;
+use crate::spool::Spool;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Print every queue's account; exits with 1 when one does not balance
+    Ledger {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List what was given up, oldest first
+    Dead {
+        /// Only of this queue: persist or deliver
+        #[arg(long)]
+        queue: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try what was given up again
+    Redrive {
+        /// Only of this queue: persist or deliver
+        #[arg(long)]
+        queue: Option<String>,
+        /// Only this message
+        #[arg(long)]
+        id: Option<Uuid>,
+    },
+}
+
+pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<ExitCode> {
+    let settings = common.settings(&[], Some("warn"))?;
+    let dir = parts::data_dir(&settings)?;
+    match command {
+        Command::Ledger { json } => {
+            // The spool first: what moves on while this is read is then counted twice rather than not at all.
+            let spool = Spool::inspect(&dir.spool()).context("reading the spool")?;
+            let accounts = parts::bus(&settings)?.accounts().await?;
+            let balances = accounts.iter().all(crate::ports::bus::Account::balances);
+            if json {
+                let queues: Vec<_> = accounts
+                    .iter()
+                    .map(|account| {
+                        serde_json::json!({
+                            "queue": account.queue, "accepted": account.accepted, "done": account.done,
+                            "dead": account.dead, "pending": account.pending, "erased": account.erased,
+                            "oldest_ms": account.oldest_ms, "balances": account.balances(),
+                        })
+                    })
+                    .collect();
+                let ledger = serde_json::json!({
+                    "spool": {
+                        "accepted": spool.accepted, "forwarded": spool.forwarded,
+                        "pending": spool.accepted - spool.forwarded, "pending_bytes": spool.pending_bytes,
+                        "unfinished_turns": spool.unfinished_turns,
+                    },
+                    "queues": queues, "balances": balances,
+                });
+                println!("{}", serde_json::to_string_pretty(&ledger)?);
+            } else {
+                println!("{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}  ", "queue", "accepted", "done", "dead", "pending", "erased");
+                let waiting = spool.accepted - spool.forwarded;
+                println!("{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}", "spool", spool.accepted, spool.forwarded, 0, waiting, 0);
+                for account in &accounts {
+                    println!(
+                        "{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}  {}",
+                        account.queue, account.accepted, account.done, account.dead, account.pending, account.erased,
+                        if account.balances() { "balances" } else { "DOES NOT BALANCE" },
+                    );
+                }
+                if spool.unfinished_turns > 0 {
+                    println!("{} turns are under way, or were when the process died", spool.unfinished_turns);
+                }
+            }
+            Ok(if balances { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Dead { queue, limit, json } => {
+            let letters = parts::bus(&settings)?.dead_letters(named(queue.as_deref())?, limit).await?;
+            for letter in &letters {
+                if json {
+                    let line = serde_json::json!({
+                        "id": letter.message.id, "queue": letter.queue, "routing_key": letter.message.routing_key,
+                        "attempts": letter.message.attempts, "reason": letter.reason,
+                        "died_at": letter.died_at.format(&time::format_description::well_known::Rfc3339)?,
+                    });
+                    println!("{line}");
+                } else {
+                    println!(
+                        "{}  {}  {}  after {} tries: {}",
+                        letter.message.id, letter.queue, letter.message.routing_key, letter.message.attempts, letter.reason,
+                    );
+                }
+            }
+            if letters.is_empty() && !json {
+                println!("nothing was given up");
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Redrive { queue, id } => {
+            let count = parts::bus(&settings)?.redrive(named(queue.as_deref())?, id).await?;
+            println!("{count} messages are tried again");
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn named(queue: Option<&str>) -> anyhow::Result<Option<Queue>> {
+    queue
+        .map(|name| Queue::from_name(name).with_context(|| format!("there is no queue {name:?}; write persist or deliver")))
+        .transpose()
+}
