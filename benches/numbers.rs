@@ -1,0 +1,2 @@
+//! Numbers.
+fn main() {}

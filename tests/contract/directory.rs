@@ -1,0 +1,160 @@
+//! The contract of the directory. `directory_contract!` runs all checks on an adapter, each on a directory of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use time::OffsetDateTime;
+use turnpike::domain::webhook::Endpoint;
+use turnpike::domain::{ApiKey, Company, CompanyId, EndpointId, EventType};
+use turnpike::ports::directory::Directory;
+use turnpike::ports::store::Error;
+
+use crate::store::{Store, scope};
+
+/// Runs every check on the directory of the store that an async function makes.
+macro_rules! directory_contract {
+    ($adapter:ident, $make:path) => {
+        mod $adapter {
+            directory_contract! { @each $make;
+                lists_companies_by_id adds_a_company_or_changes_it finds_keys_by_hash
+                refuses_a_key_that_is_there_already lists_endpoints_oldest_first refuses_another_companys_endpoint
+                keeps_endpoints_of_companies_apart disables_an_endpoint removes_a_company_with_all_it_has
+            }
+        }
+    };
+    (@each $make:path; $($check:ident)*) => {$(
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $check() {
+            let store: super::Store = $make().await;
+            super::$check(store.directory).await;
+        }
+    )*};
+}
+
+directory_contract!(on_sqlite, crate::store::sqlite::fresh);
+
+fn at(seconds: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp(1_700_000_000 + seconds).unwrap()
+}
+
+fn company(id: &str) -> Company {
+    Company {
+        id: id.parse().unwrap(),
+        name: format!("Ngân hàng {id}"),
+        industry: Some("banking".to_owned()),
+        languages: serde_json::from_str(r#"["vi", "en"]"#).unwrap(),
+        pipeline: None,
+        description: Some("A bank.".to_owned()),
+        created_at: at(0) + Duration::from_nanos(987_654_321),
+    }
+}
+
+fn key(company: &str, seed: u8) -> ApiKey {
+    ApiKey::issue(company.parse::<CompanyId>().unwrap(), [seed; 24], at(0)).0
+}
+
+fn endpoint(company: &str, id: &str, created: i64) -> Endpoint {
+    Endpoint {
+        id: id.parse().unwrap(),
+        company_id: company.parse().unwrap(),
+        url: format!("https://{company}.example.com/{id}"),
+        secret: "whsec_c2VjcmV0".to_owned(),
+        event_types: vec![EventType::ConversationUpdated, EventType::MessageCreated],
+        disabled: None,
+        created_at: at(created),
+    }
+}
+
+async fn lists_companies_by_id(directory: Arc<dyn Directory>) {
+    assert_eq!(directory.companies().await.unwrap(), []);
+    for id in ["b", "a", "C", "a1"] {
+        directory.put_company(&company(id)).await.unwrap();
+    }
+    assert_eq!(directory.companies().await.unwrap(), ["C", "a", "a1", "b"].map(company));
+}
+
+async fn adds_a_company_or_changes_it(directory: Arc<dyn Directory>) {
+    let id: CompanyId = "comp_a".parse().unwrap();
+    assert_eq!(directory.company(&id).await.unwrap(), None);
+    assert!(directory.put_company(&company("comp_a")).await.unwrap());
+    assert_eq!(directory.company(&id).await.unwrap(), Some(company("comp_a")));
+    let renamed = Company { name: "Other".to_owned(), languages: vec![], ..company("comp_a") };
+    assert!(!directory.put_company(&renamed).await.unwrap());
+    assert_eq!(directory.companies().await.unwrap(), [renamed]);
+}
+
+async fn finds_keys_by_hash(directory: Arc<dyn Directory>) {
+    let expired = ApiKey { expires_at: Some(at(1)), ..key("comp_a", 2) };
+    directory.add_key(&key("comp_a", 1)).await.unwrap();
+    directory.add_key(&expired).await.unwrap();
+    directory.add_key(&key("comp_b", 3)).await.unwrap();
+    for expected in [key("comp_a", 1), expired, key("comp_b", 3)] {
+        assert_eq!(directory.key(&expected.hash).await.unwrap(), Some(expected));
+    }
+    assert_eq!(directory.key(&key("comp_a", 4).hash).await.unwrap(), None);
+}
+
+async fn refuses_a_key_that_is_there_already(directory: Arc<dyn Directory>) {
+    directory.add_key(&key("comp_a", 1)).await.unwrap();
+    // Nobody takes over another company's key by bringing the same one.
+    let stolen = ApiKey { company_id: "comp_b".parse().unwrap(), ..key("comp_a", 1) };
+    let answer = directory.add_key(&stolen).await;
+    assert!(matches!(answer, Err(Error::Invalid(_))), "{answer:?}");
+    assert_eq!(directory.key(&stolen.hash).await.unwrap(), Some(key("comp_a", 1)));
+}
+
+async fn lists_endpoints_oldest_first(directory: Arc<dyn Directory>) {
+    let scope = scope("comp_a");
+    assert_eq!(directory.endpoints(&scope).await.unwrap(), []);
+    let endpoints = [("ep_b", 1), ("ep_c", 2), ("ep_a", 3)].map(|(id, created)| endpoint("comp_a", id, created));
+    for one in [2, 0, 1] {
+        directory.add_endpoint(&scope, &endpoints[one]).await.unwrap();
+    }
+    assert_eq!(directory.endpoints(&scope).await.unwrap(), endpoints);
+    let answer = directory.add_endpoint(&scope, &endpoints[0]).await;
+    assert!(matches!(answer, Err(Error::Invalid(_))), "{answer:?}");
+}
+
+async fn refuses_another_companys_endpoint(directory: Arc<dyn Directory>) {
+    let answer = directory.add_endpoint(&scope("comp_a"), &endpoint("comp_b", "ep", 0)).await;
+    assert!(matches!(answer, Err(Error::Invalid(_))), "{answer:?}");
+}
+
+async fn keeps_endpoints_of_companies_apart(directory: Arc<dyn Directory>) {
+    let (a, b) = (scope("comp_a"), scope("comp_b"));
+    let id: EndpointId = "same".parse().unwrap();
+    directory.add_endpoint(&a, &endpoint("comp_a", "same", 0)).await.unwrap();
+    assert_eq!(directory.endpoint(&b, &id).await.unwrap(), None);
+    directory.disable_endpoint(&b, &id, "not theirs").await.unwrap();
+    directory.add_endpoint(&b, &endpoint("comp_b", "same", 0)).await.unwrap();
+    assert_eq!(directory.endpoints(&b).await.unwrap(), [endpoint("comp_b", "same", 0)]);
+    assert_eq!(directory.endpoint(&a, &id).await.unwrap(), Some(endpoint("comp_a", "same", 0)));
+}
+
+async fn disables_an_endpoint(directory: Arc<dyn Directory>) {
+    let scope = scope("comp_a");
+    for id in ["ep_1", "ep_2"] {
+        directory.add_endpoint(&scope, &endpoint("comp_a", id, 0)).await.unwrap();
+    }
+    directory.disable_endpoint(&scope, &"ep_1".parse().unwrap(), "410 Gone").await.unwrap();
+    let disabled = Endpoint { disabled: Some("410 Gone".to_owned()), ..endpoint("comp_a", "ep_1", 0) };
+    assert_eq!(directory.endpoints(&scope).await.unwrap(), [disabled, endpoint("comp_a", "ep_2", 0)]);
+}
+
+async fn removes_a_company_with_all_it_has(directory: Arc<dyn Directory>) {
+    let (a, b) = (scope("comp_a"), scope("comp_b"));
+    for id in ["comp_a", "comp_b"] {
+        directory.put_company(&company(id)).await.unwrap();
+        directory.add_endpoint(&scope(id), &endpoint(id, "ep", 0)).await.unwrap();
+    }
+    for key in [key("comp_a", 1), key("comp_a", 2), key("comp_b", 3)] {
+        directory.add_key(&key).await.unwrap();
+    }
+    assert_eq!(directory.remove_company(&a).await.unwrap(), (2, 1));
+    assert_eq!(directory.companies().await.unwrap(), [company("comp_b")]);
+    assert_eq!(directory.key(&key("comp_a", 1).hash).await.unwrap(), None);
+    assert_eq!(directory.endpoints(&a).await.unwrap(), []);
+    assert_eq!(directory.key(&key("comp_b", 3).hash).await.unwrap(), Some(key("comp_b", 3)));
+    assert_eq!(directory.endpoints(&b).await.unwrap().len(), 1);
+    assert_eq!(directory.remove_company(&a).await.unwrap(), (0, 0));
+}

@@ -1,0 +1,25 @@
+//! End to end: the real binary as a process, real faults, clients over real sockets.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::string_slice,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on has failed, and one that is skipped says so"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cli;
+mod crash;
+mod limits;
+mod page;
+mod providers;
+mod receiver;
+mod stream;
+mod understanding;
+mod walls;
+mod webhooks;

@@ -1,0 +1,134 @@
+//! The chat page in a real browser.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use fantoccini::{Client as Browser, ClientBuilder, Locator};
+use serde_json::json;
+
+use crate::support::llm::Provider;
+use crate::support::process::{Server, Site};
+use crate::support::{PATIENCE, wait_for};
+
+struct Driver(Child, u16);
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A driver on a port of its own; none where there is no browser.
+async fn driver(test: &str) -> Option<Driver> {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let child = Command::new("chromedriver").arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let Ok(child) = child else {
+        eprintln!("SKIPPED {test}: chromedriver is not installed; `make tools` brings it on Debian");
+        return None;
+    };
+    let driver = Driver(child, port);
+    wait_for("chromedriver to listen", || async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok() }).await;
+    Some(driver)
+}
+
+async fn browser(driver: &Driver, size: &str) -> Browser {
+    let arguments = [
+        "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage",
+        "--disable-component-update", "--disable-sync", "--no-first-run", size,
+    ];
+    let capabilities = json!({"goog:chromeOptions": {"args": arguments}});
+    let mut builder = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
+    builder.capabilities(capabilities.as_object().unwrap().clone());
+    builder.connect(&format!("http://127.0.0.1:{}", driver.1)).await.unwrap()
+}
+
+async fn page(test: &str, model: &str, size: &str) -> Option<(Site, Server, Provider, Driver, Browser)> {
+    let driver = driver(test).await?;
+    let provider = Provider::start().await;
+    let site = Site::new(&format!("[auth]\nmode = \"open\"\n{}", provider.config("mock", &[model])));
+    site.company("acme");
+    site.knowledge("acme", &[("rate.md", "# Lãi suất vay\n\nLãi suất vay mua nhà là 7,5% một năm.\n")]);
+    let server = site.serve();
+    let browser = browser(&driver, size).await;
+    browser.goto(&server.url("/")).await.unwrap();
+    Some((site, server, provider, driver, browser))
+}
+
+fn by(testid: &str) -> String {
+    format!("[data-testid=\"{testid}\"]")
+}
+
+async fn element(browser: &Browser, testid: &str) -> fantoccini::elements::Element {
+    browser.wait().at_most(PATIENCE).for_element(Locator::Css(&by(testid))).await.unwrap()
+}
+
+async fn text(browser: &Browser, testid: &str) -> String {
+    match browser.find(Locator::Css(&by(testid))).await {
+        Ok(element) => element.text().await.unwrap_or_default(),
+        Err(_) => String::new(),
+    }
+}
+
+async fn ask(browser: &Browser, question: &str) {
+    element(browser, "composer").await.send_keys(question).await.unwrap();
+    element(browser, "send").await.click().await.unwrap();
+}
+
+async fn finished(browser: &Browser, finish: &str) {
+    let css = format!("{}[data-finish=\"{finish}\"]", by("message-assistant"));
+    browser.wait().at_most(PATIENCE).for_element(Locator::Css(&css)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_is_answered_with_its_stages_as_they_come() {
+    let Some((_site, _server, _provider, _driver, browser)) = page("the page", "citing", "--window-size=390,844").await else { return };
+    ask(&browser, "Lãi suất vay mua nhà là bao nhiêu?").await;
+    finished(&browser, "stop").await;
+    assert!(text(&browser, "message-user").await.contains("Lãi suất"));
+    assert!(text(&browser, "answer-text").await.contains("7%"));
+    assert!(element(&browser, "stage-language").await.attr("data-code").await.unwrap().is_some_and(|code| code == "vi"));
+    element(&browser, "stage-intent").await;
+    element(&browser, "source-item").await;
+    // Nothing is wider than a phone.
+    let width = browser.execute("return document.documentElement.scrollWidth", vec![]).await.unwrap();
+    assert!(width.as_u64().unwrap() <= 390, "{width}");
+    browser.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn text_grows_and_stop_keeps_it() {
+    let Some((_site, server, _provider, _driver, browser)) = page("stop on the page", "slow", "--window-size=1280,800").await else { return };
+    ask(&browser, "Lãi suất?").await;
+    let first = wait_for("text", || async { Some(text(&browser, "answer-text").await).filter(|text| !text.is_empty()) }).await;
+    wait_for("more text", || async { (text(&browser, "answer-text").await.len() > first.len()).then_some(()) }).await;
+    element(&browser, "stop").await.click().await.unwrap();
+    finished(&browser, "stopped").await;
+    let shown = text(&browser, "answer-text").await;
+    let stored = wait_for("the turn to be stored", || async {
+        let list: serde_json::Value = reqwest::get(server.url("/api/companies/acme/conversations")).await.ok()?.json().await.ok()?;
+        let id = list["conversations"][0]["conversation_id"].as_str()?.to_owned();
+        let one: serde_json::Value =
+            reqwest::get(server.url(&format!("/api/companies/acme/conversations/{id}"))).await.ok()?.json().await.ok()?;
+        one["turns"][0]["answer"].as_str().map(str::to_owned)
+    })
+    .await;
+    assert_eq!(shown.trim(), stored.trim());
+    browser.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_in_mid_answer_goes_on_with_the_same_turn() {
+    let Some((_site, _server, provider, _driver, browser)) = page("reload", "slow", "--window-size=1280,800").await else { return };
+    ask(&browser, "Lãi suất?").await;
+    let before = wait_for("text", || async { Some(text(&browser, "answer-text").await).filter(|text| text.len() > 20) }).await;
+    browser.refresh().await.unwrap();
+    wait_for("the answer to go on", || async {
+        let now = text(&browser, "answer-text").await;
+        (now.len() > before.len() && now.starts_with(before.trim())).then_some(())
+    })
+    .await;
+    tokio::time::timeout(PATIENCE + Duration::from_secs(5), finished(&browser, "stop")).await.unwrap();
+    assert_eq!(provider.requests(), 1, "the reload asked again");
+    browser.close().await.unwrap();
+}

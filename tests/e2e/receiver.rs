@@ -1,0 +1,149 @@
+//! The webhook sender against receivers that do everything wrong.
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+use std::time::{Duration, Instant};
+
+use turnpike::adapters::webhook::HttpSender;
+use turnpike::config::Webhooks;
+use turnpike::jobs::deliver::signature;
+use turnpike::ports::webhook::{Answer, Error, Request, Sender};
+
+use crate::support::receiver::{Act, Receiver};
+
+const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
+const LIMIT: usize = 64 * 1024;
+
+fn sender(allow_private: bool) -> HttpSender {
+    // Another test of this process may have installed it.
+    rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
+    let settings = Webhooks {
+        deadline: Duration::from_secs(1),
+        initial_delay: Duration::from_secs(5),
+        max_delay: Duration::from_secs(60),
+        give_up_after: Duration::from_secs(600),
+        concurrency: 16,
+        concurrency_per_endpoint: 4,
+        response_bytes: LIMIT,
+        allow_private,
+    };
+    HttpSender::new(&settings).unwrap()
+}
+
+fn request(url: String) -> Request {
+    Request { url, headers: vec![("x-test", "yes".to_owned())], body: bytes::Bytes::from_static(b"{\"a\":1}") }
+}
+
+async fn post_to(act: Act) -> (Result<Answer, Error>, Receiver) {
+    let receiver = Receiver::start(move |_| act.clone()).await;
+    let answer = sender(true).post(request(receiver.url("/hook?x=1"))).await;
+    (answer, receiver)
+}
+
+#[tokio::test]
+async fn a_request_arrives_as_it_was_made_and_the_answer_comes_back() {
+    let act = Act::Answer { status: 429, headers: vec![("retry-after", "7".to_owned())], body: "slowly".to_owned() };
+    let (answer, receiver) = post_to(act).await;
+    let expected = Answer { status: 429, retry_after: Some("7".to_owned()), body_start: "slowly".into() };
+    assert_eq!(answer, Ok(expected));
+    let received = receiver.received().remove(0);
+    assert_eq!((received.method.as_str(), received.path.as_str()), ("POST", "/hook?x=1"));
+    assert_eq!((received.header("x-test"), received.body.as_slice()), ("yes", b"{\"a\":1}".as_slice()));
+}
+
+#[tokio::test]
+async fn a_signature_is_what_the_standards_own_check_expects() {
+    let receiver = Receiver::healthy().await;
+    let timestamp = time::OffsetDateTime::now_utc().unix_timestamp();
+    let mut request = request(receiver.url("/"));
+    let signature = signature(&["whsec_bmV3", SECRET], "msg_1", timestamp, &request.body).unwrap();
+    request.headers.extend([
+        ("webhook-id", "msg_1".to_owned()),
+        ("webhook-timestamp", timestamp.to_string()),
+        ("webhook-signature", signature),
+    ]);
+    sender(true).post(request).await.unwrap();
+    let received = receiver.received().remove(0);
+    assert_eq!(received.verify(SECRET), Ok(()));
+    assert_eq!(received.verify("whsec_bmV3"), Ok(()));
+    assert!(received.verify("whsec_b3RoZXI=").is_err());
+}
+
+#[tokio::test]
+async fn redirects_are_not_followed() {
+    let target = Receiver::healthy().await;
+    let (answer, _receiver) = post_to(Act::with_header(307, "location", target.url("/"))).await;
+    assert_eq!(answer.unwrap().status, 307);
+    assert_eq!(target.connections(), 0);
+}
+
+#[tokio::test]
+async fn one_deadline_covers_silence_and_drips() {
+    for act in [Act::Hang, Act::Drip] {
+        let begun = Instant::now();
+        let (answer, _receiver) = post_to(act.clone()).await;
+        assert_eq!(answer, Err(Error::Timeout(Duration::from_secs(1))), "{act:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{act:?}: {:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn of_a_huge_answer_little_is_read() {
+    let (answer, receiver) = post_to(Act::Huge(1 << 30)).await;
+    let answer = answer.unwrap();
+    assert_eq!((answer.status, answer.body_start.len()), (200, LIMIT));
+    // What lies in the sockets of both sides is some megabytes at most.
+    assert!(receiver.written() < 64 << 20, "{} bytes", receiver.written());
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_named() {
+    for act in [Act::Close, Act::Garbage] {
+        let (answer, _receiver) = post_to(act.clone()).await;
+        assert!(matches!(answer, Err(Error::Protocol(_))), "{act:?}: {answer:?}");
+    }
+    let receiver = Receiver::healthy().await;
+    let url = receiver.url("/");
+    drop(receiver);
+    let closed = async {
+        // The port is closed when the receiver's task has ended.
+        loop {
+            match sender(true).post(request(url.clone())).await {
+                Ok(_) => tokio::task::yield_now().await,
+                Err(error) => return error,
+            }
+        }
+    };
+    let error = tokio::time::timeout(Duration::from_secs(10), closed).await.unwrap();
+    assert!(matches!(error, Error::Connect(_) | Error::Protocol(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn tls_to_who_speaks_none_is_named() {
+    let receiver = Receiver::start(|_| Act::Garbage).await;
+    let url = receiver.url("/").replace("http://", "https://");
+    let error = sender(true).post(request(url)).await.unwrap_err();
+    assert!(matches!(error, Error::Tls(_) | Error::Connect(_) | Error::Timeout(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn private_addresses_are_not_even_connected_to() {
+    let receiver = Receiver::healthy().await;
+    let sender = sender(false);
+    for url in [receiver.url("/"), receiver.url("/").replace("127.0.0.1", "localhost")] {
+        let error = sender.post(request(url.clone())).await.unwrap_err();
+        assert!(matches!(error, Error::Address(_)), "{error:?}");
+        assert!(matches!(sender.check(&url).await, Err(Error::Address(_))));
+    }
+    assert_eq!(receiver.connections(), 0);
+}
+
+#[tokio::test]
+async fn connections_are_kept_for_the_next_webhook() {
+    let receiver = Receiver::healthy().await;
+    let sender = sender(true);
+    for _ in 0..20 {
+        sender.post(request(receiver.url("/"))).await.unwrap();
+    }
+    let received = receiver.wait_for(20, Duration::from_secs(10)).await;
+    assert_eq!((received.len(), receiver.connections()), (20, 1));
+}

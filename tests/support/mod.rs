@@ -1,0 +1,45 @@
+//! What the end-to-end tests are made with: the real binary as a process, a client that reads streams, a provider that
+//! speaks the real protocol.
+#![allow(dead_code, reason = "each test crate uses its own part of it")]
+
+pub mod client;
+pub mod llm;
+pub mod process;
+pub mod receiver;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The longest that anything here is waited for.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `condition` gives something.
+pub async fn wait_for<T, F: Future<Output = Option<T>>>(what: &str, mut condition: impl FnMut() -> F) -> T {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition().await {
+            return value;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// The pulled embedding model, or a line that says that the test is skipped for want of it.
+pub fn models(test: &str) -> Option<PathBuf> {
+    let dir = std::env::var_os("TURNPIKE_MODELS").map(PathBuf::from);
+    let found = dir.filter(|dir| dir.join("all-MiniLM-L6-v2/model.toml").exists());
+    if found.is_none() {
+        eprintln!("SKIPPED {test}: TURNPIKE_MODELS names no folder with all-MiniLM-L6-v2; `make test` brings it");
+    }
+    found
+}
+
+/// A file of the shared data, or a line that says that the test is skipped for want of it.
+pub fn shared_data(test: &str, name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data").join(name);
+    if !path.exists() {
+        eprintln!("SKIPPED {test}: {name} is not in ../shared/data");
+    }
+    path.exists().then_some(path)
+}
