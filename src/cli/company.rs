@@ -10,7 +10,6 @@ use super::Common;
 use crate::domain::{ApiKey, Company, CompanyId, Language};
 use crate::ports::bus::Bus;
 use crate::ports::directory::Directory;
-use crate::ports::index::KnowledgeIndex;
 use crate::ports::store::{ConversationStore, DocumentRegister};
 use crate::roles::parts::{self, Parts};
 

@@ -44,7 +44,8 @@ struct Sample {
 }
 
 pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let common = Common { data_dir: Some(common.data_dir.clone().unwrap_or_else(|| PathBuf::from(DATA_DIR))), ..common };
+    let common =
+        Common { data_dir: Some(common.data_dir.clone().unwrap_or_else(|| PathBuf::from(DATA_DIR))), ..common };
     let mut flags = vec![
         ("server.host", "127.0.0.1".to_owned()),
         ("server.port", arguments.port.to_string()),
@@ -52,7 +53,8 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
         ("webhooks.allow_private", "true".to_owned()),
     ];
     let has_own_models = common.data_dir.as_ref().is_some_and(|dir| dir.join("models").exists());
-    if !has_own_models && Path::new(MODELS_DIR).exists() && std::env::var_os("TURNPIKE__EMBEDDER__MODELS_DIR").is_none() {
+    if !has_own_models && Path::new(MODELS_DIR).exists() && std::env::var_os("TURNPIKE__EMBEDDER__MODELS_DIR").is_none()
+    {
         flags.push(("embedder.models_dir", MODELS_DIR.to_owned()));
     }
     let settings = common.settings(&flags, Some("warn"))?;
@@ -147,7 +149,9 @@ fn greet(
         println!("Without an embedding model keywords decide alone; `make models` brings one.");
     }
     if settings.providers.is_empty() {
-        println!("Without a language model the best passages are quoted; set OPENAI_API_KEY, GEMINI_API_KEY, DEEPSEEK_API_KEY or QWEN_BASE_URL for one.");
+        println!(
+            "Without a language model the best passages are quoted; set OPENAI_API_KEY, GEMINI_API_KEY, DEEPSEEK_API_KEY or QWEN_BASE_URL for one."
+        );
     }
     println!("Ctrl-C stops.\n");
 }

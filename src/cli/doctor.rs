@@ -43,12 +43,16 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
     let dir = parts::data_dir(&settings)?;
     match dir.lock("doctor") {
         Ok(_lock) => found("data directory", State::Ok, format!("{}, not in use", dir.root().display())),
-        Err(error @ crate::roles::data_dir::Error::InUse { .. }) => found("data directory", State::Ok, error.to_string()),
+        Err(error @ crate::roles::data_dir::Error::InUse { .. }) => {
+            found("data directory", State::Ok, error.to_string())
+        }
         Err(error) => found("data directory", State::Broken, error.to_string()),
     }
     match parts::store(&settings) {
         Ok(store) => match (store.check().await, store.companies().await) {
-            (Ok(()), Ok(companies)) => found("store", State::Ok, format!("SQLite, migrated, {} companies", companies.len())),
+            (Ok(()), Ok(companies)) => {
+                found("store", State::Ok, format!("SQLite, migrated, {} companies", companies.len()))
+            }
             (Err(error), _) | (_, Err(error)) => found("store", State::Broken, error.to_string()),
         },
         Err(error) => found("store", State::Broken, format!("{error:#}")),
@@ -72,8 +76,14 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
         Err(error) => found("bus", State::Broken, format!("{error:#}")),
     }
     match Spool::inspect(&dir.spool()) {
-        Ok(account) => found("spool", State::Ok, format!("{} events wait, {} bytes", account.accepted - account.forwarded, account.pending_bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => found("spool", State::Ok, "not made yet".to_owned()),
+        Ok(account) => found(
+            "spool",
+            State::Ok,
+            format!("{} events wait, {} bytes", account.accepted - account.forwarded, account.pending_bytes),
+        ),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            found("spool", State::Ok, "not made yet".to_owned())
+        }
         Err(error) => found("spool", State::Broken, error.to_string()),
     }
     match parts::embedder(&settings) {
@@ -82,11 +92,19 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
             let languages = model.languages.join(", ");
             found("embedder", State::Ok, format!("{}, {} dimensions, knows {languages}", model.name, model.dimensions));
         }
-        Ok(None) if !settings.embedder.enabled => found("embedder", State::Degraded, "switched off: keyword search alone".to_owned()),
-        Ok(None) => found("embedder", State::Degraded, "no model: keyword search alone; run `turnpike models pull`".to_owned()),
+        Ok(None) if !settings.embedder.enabled => {
+            found("embedder", State::Degraded, "switched off: keyword search alone".to_owned())
+        }
+        Ok(None) => {
+            found("embedder", State::Degraded, "no model: keyword search alone; run `turnpike models pull`".to_owned())
+        }
         Err(error) => found("embedder", State::Broken, format!("{error:#}")),
     }
-    found("index", State::Ok, format!("qdrant-edge, sparse encoder v{}; ranking is isolated by company", sparse::VERSION));
+    found(
+        "index",
+        State::Ok,
+        format!("qdrant-edge, sparse encoder v{}; ranking is isolated by company", sparse::VERSION),
+    );
     match parts::catalog(&settings) {
         Ok(catalog) => found("pipelines", State::Ok, format!("{} are right", catalog.iter().count())),
         Err(error) => found("pipelines", State::Broken, format!("{error:#}")),
@@ -96,7 +114,12 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
             let names: Vec<&str> = settings.providers.iter().map(|provider| provider.name.as_str()).collect();
             found("llm", State::Ok, format!("providers: {}", names.join(", ")));
         }
-        Ok(_) => found("llm", State::Degraded, "no provider is set: answers quote the best passages; set OPENAI_API_KEY, or [providers] in turnpike.toml".to_owned()),
+        Ok(_) => found(
+            "llm",
+            State::Degraded,
+            "no provider is set: answers quote the best passages; set OPENAI_API_KEY, or [providers] in turnpike.toml"
+                .to_owned(),
+        ),
         Err(error) => found("llm", State::Broken, format!("{error:#}")),
     }
     if settings.auth.mode == AuthMode::Open {

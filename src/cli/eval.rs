@@ -95,9 +95,7 @@ async fn retrieval(
 ) -> anyhow::Result<serde_json::Value> {
     let embedder = parts::embedder(settings)?;
     // As in a turn, the model is asked for languages that it knows.
-    let embedder = embedder.filter(|embedder| {
-        language.is_none_or(|language| embedder.model().knows(language.code()))
-    });
+    let embedder = embedder.filter(|embedder| language.is_none_or(|language| embedder.model().knows(language.code())));
     let folder = settings.data_dir.join(format!("eval-{}", std::process::id()));
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     let index = EdgeIndex::new(folder.clone(), parts::encoder(embedder.as_ref()), edge::Settings::default());

@@ -63,7 +63,12 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
         }
         println!(
             "{} added, {} updated, {} unchanged, {} removed, {} failed; {} passages written{}",
-            report.added, report.updated, report.unchanged, report.removed, report.failed.len(), report.passages,
+            report.added,
+            report.updated,
+            report.unchanged,
+            report.removed,
+            report.failed.len(),
+            report.passages,
             if parts.embedder.is_some() { "" } else { " (keywords only: no embedding model)" },
         );
     }

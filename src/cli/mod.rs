@@ -161,7 +161,8 @@ impl Common {
 /// The company that the command line names, and the right to its data.
 async fn company(directory: &dyn Directory, id: &CompanyId) -> anyhow::Result<(Company, CompanyScope)> {
     let company = directory.company(id).await?;
-    let company = company.with_context(|| format!("there is no company {id}; `turnpike company list` shows those there are"))?;
+    let company =
+        company.with_context(|| format!("there is no company {id}; `turnpike company list` shows those there are"))?;
     let scope = CompanyScope::granted(company.id.clone());
     Ok((company, scope))
 }

@@ -72,13 +72,21 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
                 });
                 println!("{}", serde_json::to_string_pretty(&ledger)?);
             } else {
-                println!("{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}  ", "queue", "accepted", "done", "dead", "pending", "erased");
+                println!(
+                    "{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}  ",
+                    "queue", "accepted", "done", "dead", "pending", "erased"
+                );
                 let waiting = spool.accepted - spool.forwarded;
                 println!("{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}", "spool", spool.accepted, spool.forwarded, 0, waiting, 0);
                 for account in &accounts {
                     println!(
                         "{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}  {}",
-                        account.queue, account.accepted, account.done, account.dead, account.pending, account.erased,
+                        account.queue,
+                        account.accepted,
+                        account.done,
+                        account.dead,
+                        account.pending,
+                        account.erased,
                         if account.balances() { "balances" } else { "DOES NOT BALANCE" },
                     );
                 }
@@ -101,7 +109,11 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
                 } else {
                     println!(
                         "{}  {}  {}  after {} tries: {}",
-                        letter.message.id, letter.queue, letter.message.routing_key, letter.message.attempts, letter.reason,
+                        letter.message.id,
+                        letter.queue,
+                        letter.message.routing_key,
+                        letter.message.attempts,
+                        letter.reason,
                     );
                 }
             }
@@ -120,6 +132,8 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
 
 fn named(queue: Option<&str>) -> anyhow::Result<Option<Queue>> {
     queue
-        .map(|name| Queue::from_name(name).with_context(|| format!("there is no queue {name:?}; write persist or deliver")))
+        .map(|name| {
+            Queue::from_name(name).with_context(|| format!("there is no queue {name:?}; write persist or deliver"))
+        })
         .transpose()
 }

@@ -63,7 +63,10 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             webhook::check_url(&url, settings.webhooks.allow_private).with_context(|| format!("the address {url}"))?;
             let secret = match secret {
                 Some(secret) => checked_secret(secret)?,
-                None => format!("whsec_{}", base64::engine::general_purpose::STANDARD.encode(super::random::<SECRET_BYTES>()?)),
+                None => format!(
+                    "whsec_{}",
+                    base64::engine::general_purpose::STANDARD.encode(super::random::<SECRET_BYTES>()?)
+                ),
             };
             let event_types = events.iter().map(|name| subscribable(name)).collect::<anyhow::Result<Vec<_>>>()?;
             let endpoint = Endpoint {
@@ -89,10 +92,9 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
         }
         Command::Test { company, endpoint } => {
             let (_, scope) = super::company(store.as_ref(), &company).await?;
-            let endpoint = store
-                .endpoint(&scope, &endpoint)
-                .await?
-                .with_context(|| format!("there is no endpoint {endpoint}; `turnpike webhook list` shows those there are"))?;
+            let endpoint = store.endpoint(&scope, &endpoint).await?.with_context(|| {
+                format!("there is no endpoint {endpoint}; `turnpike webhook list` shows those there are")
+            })?;
             return test(&settings, &endpoint).await;
         }
     }

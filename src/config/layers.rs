@@ -71,9 +71,33 @@ const KNOWN_VARIABLES: &[(&str, &str)] = &[
 /// Providers that a variable makes: the variable that decides, the name, kind, default address, and the variables for
 /// address, key and model.
 const KNOWN_PROVIDERS: &[(&str, &str, &str, &str, &str, &str, &str)] = &[
-    ("OPENAI_API_KEY", "openai", "openai", "https://api.openai.com/v1", "OPENAI_BASE_URL", "OPENAI_MODEL", "gpt-4o-mini"),
-    ("DEEPSEEK_API_KEY", "deepseek", "openai", "https://api.deepseek.com/v1", "DEEPSEEK_BASE_URL", "DEEPSEEK_MODEL", "deepseek-chat"),
-    ("GEMINI_API_KEY", "gemini", "gemini", "https://generativelanguage.googleapis.com", "GEMINI_BASE_URL", "GEMINI_MODEL", "gemini-2.5-flash"),
+    (
+        "OPENAI_API_KEY",
+        "openai",
+        "openai",
+        "https://api.openai.com/v1",
+        "OPENAI_BASE_URL",
+        "OPENAI_MODEL",
+        "gpt-4o-mini",
+    ),
+    (
+        "DEEPSEEK_API_KEY",
+        "deepseek",
+        "openai",
+        "https://api.deepseek.com/v1",
+        "DEEPSEEK_BASE_URL",
+        "DEEPSEEK_MODEL",
+        "deepseek-chat",
+    ),
+    (
+        "GEMINI_API_KEY",
+        "gemini",
+        "gemini",
+        "https://generativelanguage.googleapis.com",
+        "GEMINI_BASE_URL",
+        "GEMINI_MODEL",
+        "gemini-2.5-flash",
+    ),
     ("QWEN_BASE_URL", "qwen", "openai", "", "QWEN_BASE_URL", "QWEN_MODEL", "Qwen/Qwen3-8B"),
 ];
 
@@ -159,7 +183,8 @@ impl Layers {
 
     fn set_value(&mut self, path: &str, value: Value, setter: String) {
         self.setters.insert(path.to_owned(), setter);
-        let value = path.rsplit('.').fold(value, |value, key| Value::Table(Table::from_iter([(key.to_owned(), value)])));
+        let value =
+            path.rsplit('.').fold(value, |value, key| Value::Table(Table::from_iter([(key.to_owned(), value)])));
         if let Value::Table(table) = value {
             merge(&mut self.table, table);
         }

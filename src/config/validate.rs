@@ -52,10 +52,12 @@ impl Raw {
             }
         }
         if self.spool.segment_bytes < 65_536 || self.spool.max_bytes < 4 * self.spool.segment_bytes {
-            check.fail("spool.max_bytes", "must hold at least four segments of `spool.segment_bytes`, each 65536 or more");
+            check.fail(
+                "spool.max_bytes",
+                "must hold at least four segments of `spool.segment_bytes`, each 65536 or more",
+            );
         }
-        let providers =
-            self.providers.into_iter().filter_map(|(name, raw)| provider(name, raw, &mut check)).collect();
+        let providers = self.providers.into_iter().filter_map(|(name, raw)| provider(name, raw, &mut check)).collect();
         Settings {
             server,
             auth,
@@ -97,7 +99,10 @@ impl Raw {
 fn server<F: Fn(&str) -> String>(raw: raw::Server, check: &mut Check<'_, F>) -> Server {
     let host = if raw.host == "localhost" { "127.0.0.1" } else { &raw.host };
     let host = host.parse::<IpAddr>().unwrap_or_else(|_| {
-        check.fail("server.host", format!("{host:?} is not an IP address; write one such as \"127.0.0.1\" or \"0.0.0.0\""));
+        check.fail(
+            "server.host",
+            format!("{host:?} is not an IP address; write one such as \"127.0.0.1\" or \"0.0.0.0\""),
+        );
         IpAddr::from([127, 0, 0, 1])
     });
     Server {
@@ -245,15 +250,14 @@ fn telemetry<F: Fn(&str) -> String>(raw: raw::Telemetry, check: &mut Check<'_, F
     if let Err(error) = raw.log_level.parse::<tracing_subscriber::filter::Targets>() {
         check.fail(
             "telemetry.log_level",
-            format!("{:?} is not a level ({error}); write \"info\", \"debug\" or \"turnpike=debug,info\"", raw.log_level),
+            format!(
+                "{:?} is not a level ({error}); write \"info\", \"debug\" or \"turnpike=debug,info\"",
+                raw.log_level
+            ),
         );
     }
     if !["text", "json"].contains(&raw.log_format.as_str()) {
         check.fail("telemetry.log_format", format!("{:?} is not a format; write \"text\" or \"json\"", raw.log_format));
     }
-    Telemetry {
-        log_level: raw.log_level,
-        log_json: raw.log_format == "json",
-        company_label: raw.company_label,
-    }
+    Telemetry { log_level: raw.log_level, log_json: raw.log_format == "json", company_label: raw.company_label }
 }

@@ -48,13 +48,10 @@ impl Language {
         let text = text.trim();
         let primary = text.split(['-', '_']).next().unwrap_or(text);
         // A withdrawn or broader code means the language that the table has.
-        let primary = ALIASES
-            .iter()
-            .find(|(alias, _)| alias.eq_ignore_ascii_case(primary))
-            .map_or(primary, |(_, code)| code);
+        let primary =
+            ALIASES.iter().find(|(alias, _)| alias.eq_ignore_ascii_case(primary)).map_or(primary, |(_, code)| code);
         Self::all().find(|language| {
-            language.code().eq_ignore_ascii_case(primary)
-                || language.name().eq_ignore_ascii_case(text)
+            language.code().eq_ignore_ascii_case(primary) || language.name().eq_ignore_ascii_case(text)
         })
     }
 
@@ -75,10 +72,7 @@ impl Language {
 
     fn entry(self) -> (&'static str, &'static str) {
         // The field is private and only ever holds a place of the table; the default is for the compiler.
-        TABLE
-            .get(self.index())
-            .copied()
-            .unwrap_or(("en", "english"))
+        TABLE.get(self.index()).copied().unwrap_or(("en", "english"))
     }
 }
 
@@ -98,9 +92,7 @@ impl FromStr for Language {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::from_code(text).ok_or_else(|| Error::Unknown {
-            given: text.chars().take(Error::SHOWN).collect(),
-        })
+        Self::from_code(text).ok_or_else(|| Error::Unknown { given: text.chars().take(Error::SHOWN).collect() })
     }
 }
 
@@ -131,16 +123,8 @@ impl<'de> Deserialize<'de> for Language {
 }
 
 /// Codes that people and browsers send for a language that the table has under another one.
-const ALIASES: [(&str, &str); 8] = [
-    ("no", "nb"),
-    ("nn", "nb"),
-    ("iw", "he"),
-    ("in", "id"),
-    ("ji", "yi"),
-    ("fil", "tl"),
-    ("cmn", "zh"),
-    ("mo", "ro"),
-];
+const ALIASES: [(&str, &str); 8] =
+    [("no", "nb"), ("nn", "nb"), ("iw", "he"), ("in", "id"), ("ji", "yi"), ("fil", "tl"), ("cmn", "zh"), ("mo", "ro")];
 
 /// Writes the table and one constant per row, so that a constant cannot point at another language's row.
 macro_rules! languages {
@@ -255,20 +239,8 @@ mod tests {
 
     #[test]
     fn codes_tags_and_names_find_their_language() {
-        for text in [
-            "vi",
-            "VI",
-            "vi-VN",
-            "vi_VN",
-            " vi ",
-            "vietnamese",
-            "Vietnamese",
-        ] {
-            assert_eq!(
-                Language::from_code(text),
-                Some(Language::VIETNAMESE),
-                "{text:?}"
-            );
+        for text in ["vi", "VI", "vi-VN", "vi_VN", " vi ", "vietnamese", "Vietnamese"] {
+            assert_eq!(Language::from_code(text), Some(Language::VIETNAMESE), "{text:?}");
         }
         assert_eq!(Language::from_code("en-GB"), Some(Language::ENGLISH));
         assert_eq!(Language::from_code("zh-Hans-CN"), Some(Language::CHINESE));
@@ -278,16 +250,7 @@ mod tests {
 
     #[test]
     fn other_texts_find_none() {
-        for text in [
-            "",
-            " ",
-            "auto",
-            "v",
-            "vie n",
-            "vietnamese-VN",
-            "-vi",
-            "x".repeat(10_000).as_str(),
-        ] {
+        for text in ["", " ", "auto", "v", "vie n", "vietnamese-VN", "-vi", "x".repeat(10_000).as_str()] {
             assert_eq!(Language::from_code(text), None, "{text:?}");
         }
     }
@@ -299,11 +262,7 @@ mod tests {
             assert_eq!(language.code().len(), 2, "{language:?}");
             assert_eq!(language.name(), language.name().to_lowercase());
             assert!(seen.insert(language.code()), "code given twice: {language}");
-            assert!(
-                seen.insert(language.name()),
-                "name given twice: {}",
-                language.name()
-            );
+            assert!(seen.insert(language.name()), "name given twice: {}", language.name());
             assert_eq!(Language::from_code(language.code()), Some(language));
             assert_eq!(Language::from_code(language.name()), Some(language));
         }
@@ -316,14 +275,8 @@ mod tests {
 
     #[test]
     fn written_and_read_as_the_code() {
-        assert_eq!(
-            serde_json::to_string(&Language::VIETNAMESE).unwrap(),
-            r#""vi""#
-        );
-        assert_eq!(
-            serde_json::from_str::<Language>(r#""en-US""#).unwrap(),
-            Language::ENGLISH
-        );
+        assert_eq!(serde_json::to_string(&Language::VIETNAMESE).unwrap(), r#""vi""#);
+        assert_eq!(serde_json::from_str::<Language>(r#""en-US""#).unwrap(), Language::ENGLISH);
         assert_eq!(Language::JAPANESE.to_string(), "ja");
         assert_eq!(format!("{:>4}", Language::JAPANESE), "  ja");
     }
@@ -331,15 +284,8 @@ mod tests {
     #[test]
     fn an_error_says_what_to_write_and_stays_short() {
         let error = "klingon".parse::<Language>().unwrap_err().to_string();
-        assert!(
-            error.contains("klingon") && error.contains("\"vi\""),
-            "{error}"
-        );
-        let error = "x"
-            .repeat(10_000)
-            .parse::<Language>()
-            .unwrap_err()
-            .to_string();
+        assert!(error.contains("klingon") && error.contains("\"vi\""), "{error}");
+        let error = "x".repeat(10_000).parse::<Language>().unwrap_err().to_string();
         assert!(error.len() < 300, "{error}");
         assert!(serde_json::from_str::<Language>("7").is_err());
     }

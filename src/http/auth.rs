@@ -76,8 +76,10 @@ impl Gate {
     /// 401 without a valid key, 403 when the key opens another company than the one named, 404 for a company that does
     /// not exist, 429 over the limit, 503 when nobody can tell.
     pub async fn admit(&self, headers: &HeaderMap, named: Option<&str>) -> Result<Caller, Problem> {
-        let named: Option<CompanyId> =
-            named.map(str::parse).transpose().map_err(|error| Problem::bad_request("invalid_company_id", format!("{error}")))?;
+        let named: Option<CompanyId> = named
+            .map(str::parse)
+            .transpose()
+            .map_err(|error| Problem::bad_request("invalid_company_id", format!("{error}")))?;
         let id = match self.mode {
             AuthMode::Keys => self.key_owner(headers, named.as_ref()).await?,
             AuthMode::Open => match named {
@@ -85,11 +87,10 @@ impl Gate {
                 None => self.only_company().await?,
             },
         };
-        let company = self
-            .companies
-            .get(id.as_str(), async { self.directory.company(&id).await })
-            .await?
-            .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "unknown_company", format!("there is no company {id}")))?;
+        let company =
+            self.companies.get(id.as_str(), async { self.directory.company(&id).await }).await?.ok_or_else(|| {
+                Problem::new(StatusCode::NOT_FOUND, "unknown_company", format!("there is no company {id}"))
+            })?;
         self.count(&id)?;
         Ok(Caller { scope: CompanyScope::granted(company.id.clone()), company })
     }
@@ -179,7 +180,9 @@ impl<T: Send + Sync + 'static> Remembered<T> {
                 self.fresh.insert(key.to_owned(), Some(Arc::clone(&known))).await;
                 Ok(Some(known))
             }
-            None => Err(Problem::unavailable("directory_unavailable", "companies and keys cannot be looked up right now")),
+            None => {
+                Err(Problem::unavailable("directory_unavailable", "companies and keys cannot be looked up right now"))
+            }
         }
     }
 }

@@ -49,10 +49,13 @@ pub async fn run(listener: TcpListener, router: Router, settings: Server, shutdo
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
         let serving = connection(stream, router.clone(), settings.clone(), shutdown.clone(), cut.clone());
-        tasks::spawn("connection", connections.track_future(async move {
-            serving.await;
-            drop(permit);
-        }));
+        tasks::spawn(
+            "connection",
+            connections.track_future(async move {
+                serving.await;
+                drop(permit);
+            }),
+        );
     }
     drop(listener);
     connections.close();

@@ -24,11 +24,7 @@ pub struct Settings {
 impl Default for Settings {
     /// Passages of up to 1,200 characters, 150 of overlap where a block is split, and merging below 200.
     fn default() -> Self {
-        Self {
-            max_chars: 1200,
-            overlap_chars: 150,
-            min_chars: 200,
-        }
+        Self { max_chars: 1200, overlap_chars: 150, min_chars: 200 }
     }
 }
 
@@ -42,26 +38,16 @@ impl Settings {
     /// When `max_chars` is less than [`LEAST_MAX_CHARS`], or one of the others is more than half of it.
     pub fn new(max_chars: usize, overlap_chars: usize, min_chars: usize) -> Result<Self, Error> {
         if max_chars < LEAST_MAX_CHARS {
-            return Err(Error::MaxTooSmall {
-                max_chars,
-                least: LEAST_MAX_CHARS,
-            });
+            return Err(Error::MaxTooSmall { max_chars, least: LEAST_MAX_CHARS });
         }
         let most = max_chars / 2;
         if overlap_chars > most {
-            return Err(Error::OverlapTooLarge {
-                overlap_chars,
-                most,
-            });
+            return Err(Error::OverlapTooLarge { overlap_chars, most });
         }
         if min_chars > most {
             return Err(Error::MinTooLarge { min_chars, most });
         }
-        Ok(Self {
-            max_chars,
-            overlap_chars,
-            min_chars,
-        })
+        Ok(Self { max_chars, overlap_chars, min_chars })
     }
 
     /// The most characters that a passage's text holds.
@@ -150,20 +136,10 @@ pub fn chunk(loaded: &Loaded, settings: &Settings) -> Vec<Chunk> {
         .map(|(ordinal, passage)| {
             let title = loaded.title.iter().filter(|title| {
                 // A title that is also the top heading is said once.
-                passage
-                    .headings
-                    .first()
-                    .is_none_or(|top| top.to_lowercase() != title.to_lowercase())
+                passage.headings.first().is_none_or(|top| top.to_lowercase() != title.to_lowercase())
             });
-            let headings = title
-                .cloned()
-                .chain(passage.headings.iter().cloned())
-                .collect();
-            Chunk {
-                headings,
-                text: passage.text,
-                ordinal,
-            }
+            let headings = title.cloned().chain(passage.headings.iter().cloned()).collect();
+            Chunk { headings, text: passage.text, ordinal }
         })
         .collect()
 }

@@ -87,9 +87,7 @@ pub enum Error {
     #[error("the document holds no readable text")]
     Empty,
     /// The text is neither UTF-8 nor UTF-16 with a byte order mark.
-    #[error(
-        "the text is not valid UTF-8: the first bad byte is at offset {offset}; save the document as UTF-8"
-    )]
+    #[error("the text is not valid UTF-8: the first bad byte is at offset {offset}; save the document as UTF-8")]
     NotUtf8 {
         /// The offset of the first byte that cannot be decoded, in bytes from the start.
         offset: usize,
@@ -157,10 +155,7 @@ pub struct Loaders {
 impl Default for Loaders {
     /// Plain text, Markdown and HTML, up to [`DEFAULT_LIMIT`].
     fn default() -> Self {
-        Self {
-            loaders: vec![Box::new(PlainText), Box::new(Markdown), Box::new(Html)],
-            limit: DEFAULT_LIMIT,
-        }
+        Self { loaders: vec![Box::new(PlainText), Box::new(Markdown), Box::new(Html)], limit: DEFAULT_LIMIT }
     }
 }
 
@@ -185,10 +180,7 @@ impl Loaders {
     /// [`Error::TooLarge`].
     pub fn check_size(&self, bytes: u64) -> Result<(), Error> {
         if bytes > self.limit {
-            return Err(Error::TooLarge {
-                bytes,
-                limit: self.limit,
-            });
+            return Err(Error::TooLarge { bytes, limit: self.limit });
         }
         Ok(())
     }
@@ -198,20 +190,11 @@ impl Loaders {
     /// # Errors
     /// [`Error::Unsupported`], with all that is supported.
     pub fn for_path(&self, path: &Path) -> Result<&dyn Loader, Error> {
-        let extension = path
-            .extension()
-            .map(|it| it.to_string_lossy().to_lowercase())
-            .unwrap_or_default();
-        self.find(|loader| loader.extensions().contains(&extension.as_str()))
-            .ok_or_else(|| Error::Unsupported {
-                extension: extension.clone(),
-                supported: self
-                    .loaders
-                    .iter()
-                    .flat_map(|loader| loader.extensions())
-                    .copied()
-                    .collect(),
-            })
+        let extension = path.extension().map(|it| it.to_string_lossy().to_lowercase()).unwrap_or_default();
+        self.find(|loader| loader.extensions().contains(&extension.as_str())).ok_or_else(|| Error::Unsupported {
+            extension: extension.clone(),
+            supported: self.loaders.iter().flat_map(|loader| loader.extensions()).copied().collect(),
+        })
     }
 
     /// The loader for a media type in any case, parameters such as `; charset=utf-8` ignored.
@@ -219,22 +202,13 @@ impl Loaders {
     /// # Errors
     /// [`Error::UnsupportedMediaType`], with all that is supported.
     pub fn for_media_type(&self, media_type: &str) -> Result<&dyn Loader, Error> {
-        let essence = media_type
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase();
-        self.find(|loader| loader.media_types().contains(&essence.as_str()))
-            .ok_or_else(|| Error::UnsupportedMediaType {
+        let essence = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        self.find(|loader| loader.media_types().contains(&essence.as_str())).ok_or_else(|| {
+            Error::UnsupportedMediaType {
                 media_type: essence.clone(),
-                supported: self
-                    .loaders
-                    .iter()
-                    .flat_map(|loader| loader.media_types())
-                    .copied()
-                    .collect(),
-            })
+                supported: self.loaders.iter().flat_map(|loader| loader.media_types()).copied().collect(),
+            }
+        })
     }
 
     /// Reads the content of a file with the loader for its name.
@@ -258,11 +232,7 @@ impl Loaders {
     }
 
     fn find(&self, fits: impl Fn(&dyn Loader) -> bool) -> Option<&dyn Loader> {
-        self.loaders
-            .iter()
-            .rev()
-            .map(AsRef::as_ref)
-            .find(|loader| fits(*loader))
+        self.loaders.iter().rev().map(AsRef::as_ref).find(|loader| fits(*loader))
     }
 }
 

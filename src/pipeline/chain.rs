@@ -144,7 +144,8 @@ impl Chain {
             }
         }
         let mut stream = self.last_resort.stream(request).await?;
-        let (finish_reason, _) = self.relay(&mut stream, None, sink, Instant::now() + self.settings.total_timeout).await?;
+        let (finish_reason, _) =
+            self.relay(&mut stream, None, sink, Instant::now() + self.settings.total_timeout).await?;
         let model = self.last_resort.id().clone();
         Ok(Answered { model, finish_reason, usage: None, degraded: Some(Degraded::Llm) })
     }

@@ -128,7 +128,10 @@ impl History {
                 Err(_) => {
                     let pause = u64::try_from((PATIENCE + PAUSE).as_millis()).unwrap_or(u64::MAX);
                     self.paused_until.store(now + pause, Ordering::Relaxed);
-                    tracing::warn!(waited_ms = PATIENCE.as_millis(), "the store is slow; history comes from memory alone");
+                    tracing::warn!(
+                        waited_ms = PATIENCE.as_millis(),
+                        "the store is slow; history comes from memory alone"
+                    );
                     None
                 }
             }

@@ -340,7 +340,13 @@ impl LiveTurns {
     ///
     /// # Errors
     /// Which limit is reached.
-    pub fn admit(&self, turn: &Arc<LiveTurn>, key: Option<(&str, u64)>, all: usize, company: usize) -> Result<(), Busy> {
+    pub fn admit(
+        &self,
+        turn: &Arc<LiveTurn>,
+        key: Option<(&str, u64)>,
+        all: usize,
+        company: usize,
+    ) -> Result<(), Busy> {
         let mut turns = self.turns.lock();
         let head = turn.head();
         if turns.running >= all {

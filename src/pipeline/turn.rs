@@ -117,7 +117,10 @@ impl<'a> Turn<'a> {
     /// Language, intent and passages.
     async fn understand(&mut self) {
         self.live.push(TurnEvent::Start);
-        self.publish(EventType::TurnReceived, &json!({"session_id": self.record.session_id, "channel": self.record.channel}));
+        self.publish(
+            EventType::TurnReceived,
+            &json!({"session_id": self.record.session_id, "channel": self.record.channel}),
+        );
         self.detect_language();
 
         let engine = self.engine;
@@ -193,8 +196,7 @@ impl<'a> Turn<'a> {
             && let Some(model) = self.engine.parts.chain.first()
         {
             let past = self.past.messages();
-            let whole =
-                rewrite::by_model(model, &self.ask.message, &past, language, models.rewrite_timeout).await;
+            let whole = rewrite::by_model(model, &self.ask.message, &past, language, models.rewrite_timeout).await;
             if whole.is_some() {
                 return whole;
             }
@@ -218,8 +220,7 @@ impl<'a> Turn<'a> {
         self.publish(EventType::TurnGenerationStarted, &json!({"ms": self.record.timings.generation_ms}));
 
         let (journal, sources) = (Arc::clone(&self.journal), self.found.sources.len());
-        let mut answer =
-            Answer::new(Arc::clone(self.live), journal, sources, settings.turn.answer_chars, self.started);
+        let mut answer = Answer::new(Arc::clone(self.live), journal, sources, settings.turn.answer_chars, self.started);
         let agent = self.agent();
         let own = &self.pipeline.definition.agent(agent).models;
         let grace = settings.turn.disconnect_grace;

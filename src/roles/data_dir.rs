@@ -62,7 +62,8 @@ impl DataDir {
                 let mut owner = String::new();
                 // What cannot be read is not said.
                 let _ = file.read_to_string(&mut owner);
-                let owner = if owner.trim().is_empty() { "another process".to_owned() } else { owner.trim().to_owned() };
+                let owner =
+                    if owner.trim().is_empty() { "another process".to_owned() } else { owner.trim().to_owned() };
                 return Err(Error::InUse { dir: self.root.display().to_string(), owner });
             }
             Err(TryLockError::Error(source)) => return Err(self.io(source)),

@@ -150,7 +150,9 @@ impl Parts {
             sparse: SparseEncoder::default(),
             loaders: Arc::new(Loaders::default().with_limit(settings.limits.document_bytes as u64)),
             chunking: chunk::Settings::new(sizes.chunk_chars, sizes.chunk_overlap_chars, sizes.chunk_min_chars)?,
-            detect: Arc::new(move |text| Some(detector.detect(text, &Hints { allowed: &allowed, prior: None }).language)),
+            detect: Arc::new(move |text| {
+                Some(detector.detect(text, &Hints { allowed: &allowed, prior: None }).language)
+            }),
         })
     }
 
@@ -210,11 +212,7 @@ pub fn embedder(settings: &Settings) -> anyhow::Result<Option<Arc<dyn Embedder>>
 pub fn encoder(embedder: Option<&Arc<dyn Embedder>>) -> Encoder {
     let dense = embedder.map(|embedder| {
         let model = embedder.model();
-        DenseEncoder {
-            model: model.name.clone(),
-            fingerprint: model.fingerprint.clone(),
-            dimensions: model.dimensions,
-        }
+        DenseEncoder { model: model.name.clone(), fingerprint: model.fingerprint.clone(), dimensions: model.dimensions }
     });
     Encoder { sparse: sparse::VERSION, dense }
 }

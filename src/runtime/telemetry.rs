@@ -11,13 +11,13 @@ use tracing_subscriber::{Layer, fmt};
 use crate::config::Telemetry;
 
 /// Bounds of the histograms that count seconds.
-const SECONDS: &[f64] = &[
-    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,
-];
+const SECONDS: &[f64] =
+    &[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// Sends logs to standard error. Texts and secrets are never among the fields.
 pub fn log(settings: &Telemetry) {
-    let filter: Targets = settings.log_level.parse().unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO));
+    let filter: Targets =
+        settings.log_level.parse().unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO));
     // The search engine and the runtime libraries tell much at info that is of no use to operators.
     let filter = match settings.log_level.contains('=') {
         true => filter,

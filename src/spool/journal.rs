@@ -34,16 +34,14 @@ impl Journals {
 
 /// How many journals a folder holds.
 pub(super) fn count(dir: &Path) -> u64 {
-    std::fs::read_dir(dir).map_or(0, |entries| entries.flatten().filter(|entry| is_journal(&entry.path())).count() as u64)
+    std::fs::read_dir(dir)
+        .map_or(0, |entries| entries.flatten().filter(|entry| is_journal(&entry.path())).count() as u64)
 }
 
 /// The turns that a crash cut short, with their files.
 pub(super) fn unfinished(dir: &Path) -> std::io::Result<Vec<(PathBuf, Option<TurnRecord>)>> {
-    let mut found: Vec<PathBuf> = std::fs::read_dir(dir)?
-        .flatten()
-        .map(|entry| entry.path())
-        .filter(|path| is_journal(path))
-        .collect();
+    let mut found: Vec<PathBuf> =
+        std::fs::read_dir(dir)?.flatten().map(|entry| entry.path()).filter(|path| is_journal(path)).collect();
     // Turn ids sort by time, so conversations are mended in their order.
     found.sort();
     found

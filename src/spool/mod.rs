@@ -104,7 +104,8 @@ impl Spool {
         let (sender, receiver) = std::sync::mpsc::channel();
         let first = Segment::create(dir, last + 1, segment_bytes)?;
         let writer = Writer::new(dir.to_owned(), segment_bytes, first, last, Arc::clone(&state));
-        let thread = std::thread::Builder::new().name("spool-writer".to_owned()).spawn(move || writer.run(&receiver))?;
+        let thread =
+            std::thread::Builder::new().name("spool-writer".to_owned()).spawn(move || writer.run(&receiver))?;
         Ok(Self {
             shared: Arc::new(Shared {
                 dir: dir.to_owned(),
@@ -189,9 +190,9 @@ impl Outbox for Spool {
     }
 
     fn publish(&self, event: &Event) {
-        let appended = serde_json::to_vec(event).map_err(|error| error.to_string()).and_then(|payload| {
-            self.append(payload, None).map_err(|error| error.to_string())
-        });
+        let appended = serde_json::to_vec(event)
+            .map_err(|error| error.to_string())
+            .and_then(|payload| self.append(payload, None).map_err(|error| error.to_string()));
         if let Err(error) = appended {
             metrics::counter!("turnpike_spool_rejected_total").increment(1);
             tracing::error!(turn.id = %event.subject, event.kind = event.event_type.as_str(), error, "an event was not taken");

@@ -194,7 +194,8 @@ pub(super) fn list(dir: &Path) -> io::Result<Vec<(PathBuf, u64)>> {
 /// The sequence up to which everything was confirmed. Without a cursor it is what stands before the first segment:
 /// records published twice are told apart by their ids, records never published would be lost.
 pub(super) fn read_cursor(dir: &Path) -> u64 {
-    let cursor = std::fs::read_to_string(dir.join("cursor")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    let cursor =
+        std::fs::read_to_string(dir.join("cursor")).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
     let oldest = list(dir).ok().and_then(|found| found.first().map(|(_, first)| first.saturating_sub(1)));
     cursor.max(oldest.unwrap_or(0))
 }

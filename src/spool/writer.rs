@@ -80,9 +80,10 @@ impl Writer {
     }
 
     fn take(&mut self, append: Append) {
-        let fits = self.current.as_ref().is_some_and(|segment| {
-            segment.fits(self.buffer.len() + append.payload.len() + HEADER as usize)
-        });
+        let fits = self
+            .current
+            .as_ref()
+            .is_some_and(|segment| segment.fits(self.buffer.len() + append.payload.len() + HEADER as usize));
         if !fits {
             self.flush();
             if let Some(Err(error)) = self.current.as_ref().map(Segment::sync) {
@@ -103,9 +104,9 @@ impl Writer {
             return;
         }
         let result = match self.current.as_mut() {
-            Some(segment) => segment.write(&self.buffer).and_then(|()| {
-                if self.waiting.is_empty() { Ok(()) } else { segment.sync() }
-            }),
+            Some(segment) => {
+                segment.write(&self.buffer).and_then(|()| if self.waiting.is_empty() { Ok(()) } else { segment.sync() })
+            }
             None => Err(std::io::Error::other(self.trouble())),
         };
         match result {

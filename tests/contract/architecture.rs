@@ -69,7 +69,9 @@ fn dependencies_point_one_way() {
 fn adapters_do_not_know_each_other() {
     let mut wrong = Vec::new();
     for (name, text) in sources() {
-        let Some(kind) = name.strip_prefix("src/adapters/").and_then(|rest| rest.split(['/', '.']).next()) else { continue };
+        let Some(kind) = name.strip_prefix("src/adapters/").and_then(|rest| rest.split(['/', '.']).next()) else {
+            continue;
+        };
         for part in text.split("crate::adapters::").skip(1) {
             let imported: String = part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             // The database that two embedded adapters share is no adapter of a port.

@@ -49,7 +49,11 @@ async fn what_was_done_is_kept_and_delivered_and_what_was_cut_is_kept_as_far_as_
                 let mut turn = client.try_ask(&format!("Câu hỏi số {}", base + n), &format!("s{}", n % 3)).await?;
                 while turn.next().await.is_some() {}
                 let has_begun = turn.find("start").is_some();
-                has_begun.then(|| Witness { turn_id: turn.turn_id(), text: turn.text(), is_done: turn.find("done").is_some() })
+                has_begun.then(|| Witness {
+                    turn_id: turn.turn_id(),
+                    text: turn.text(),
+                    is_done: turn.find("done").is_some(),
+                })
             }
         });
         dice ^= dice << 13;
@@ -109,7 +113,8 @@ async fn what_was_done_is_kept_and_delivered_and_what_was_cut_is_kept_as_far_as_
         } else {
             assert!(kept.starts_with(&witness.text), "{kept:?} does not begin with what was read, {:?}", witness.text);
         }
-        let deliveries = delivered.get(&witness.turn_id).unwrap_or_else(|| panic!("turn {} was not delivered", witness.turn_id));
+        let deliveries =
+            delivered.get(&witness.turn_id).unwrap_or_else(|| panic!("turn {} was not delivered", witness.turn_id));
         assert!(deliveries.iter().all(|delivery| *delivery == deliveries[0]), "one turn came under two ids or bodies");
         assert_eq!(deliveries[0].1["data"]["sequence"], turn["sequence"]);
         assert_eq!(deliveries[0].1["data"]["messages"][0]["content"], turn["message"]);

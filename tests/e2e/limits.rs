@@ -45,7 +45,11 @@ async fn each_malformed_request_gets_its_own_answer() {
         (ask(json!({"message": "x", "session_id": "a\u{0}b"})).await.unwrap(), 400, "invalid_session_id"),
         (ask(json!({"message": "x", "company_id": "no/such"})).await.unwrap(), 400, "invalid_company_id"),
         (ask(json!({"message": "x", "company_id": "other"})).await.unwrap(), 403, "company_mismatch"),
-        (client.post(path).body("message=x").header("content-type", "text/plain").send().await.unwrap(), 415, "unsupported_media_type"),
+        (
+            client.post(path).body("message=x").header("content-type", "text/plain").send().await.unwrap(),
+            415,
+            "unsupported_media_type",
+        ),
         (client.get(path).await, 405, "method_not_allowed"),
         (client.get("/nowhere").await, 404, "not_found"),
         (client.get("/api/companies/acme/conversations/x").await, 404, "not_found"),
@@ -109,7 +113,10 @@ async fn slow_heads_and_slow_bodies_are_cut_off() {
     head.write_all(b"POST /api/unified/chat HTTP/1.1\r\nhost: x\r\n").await.unwrap();
     let mut answer = String::new();
     // The connection is closed, with or without a word.
-    tokio::time::timeout(Duration::from_secs(20), head.read_to_string(&mut answer)).await.expect("it stays open").unwrap_or(0);
+    tokio::time::timeout(Duration::from_secs(20), head.read_to_string(&mut answer))
+        .await
+        .expect("it stays open")
+        .unwrap_or(0);
 
     let mut body = TcpStream::connect(address(&server)).await.unwrap();
     let request = format!(
@@ -117,7 +124,10 @@ async fn slow_heads_and_slow_bodies_are_cut_off() {
     );
     body.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    tokio::time::timeout(Duration::from_secs(20), body.read_to_string(&mut answer)).await.expect("it stays open").unwrap();
+    tokio::time::timeout(Duration::from_secs(20), body.read_to_string(&mut answer))
+        .await
+        .expect("it stays open")
+        .unwrap();
     assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("body_timeout"), "{answer}");
 }
 
@@ -138,7 +148,10 @@ async fn a_client_that_reads_nothing_is_cut_off_and_its_turn_is_kept() {
         body.len()
     );
     deaf.write_all(request.as_bytes()).await.unwrap();
-    let turn = crate::support::wait_for("the turn to be kept", || async { client.stored().await.into_iter().flatten().next() }).await;
+    let turn = crate::support::wait_for("the turn to be kept", || async {
+        client.stored().await.into_iter().flatten().next()
+    })
+    .await;
     assert_eq!(turn["finish_reason"], "interrupted");
     let metrics = client.get("/metrics").await.text().await.unwrap();
     assert!(metrics.contains("turnpike_http_write_timeouts_total 1"), "{metrics}");
@@ -173,7 +186,8 @@ async fn a_full_disk_refuses_new_turns_serves_on_and_recovers() {
     let site = Site::new("[spool]\nsegment_bytes = 1048576\nmax_bytes = 67108864\n");
     let small = site.path().join("small");
     std::fs::create_dir_all(&small).unwrap();
-    let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&small).output();
+    let mounted =
+        std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&small).output();
     if !mounted.is_ok_and(|output| output.status.success()) {
         eprintln!("SKIPPED a_full_disk…: mounting a small file system needs root");
         return;
@@ -223,7 +237,8 @@ async fn a_full_disk_refuses_new_turns_serves_on_and_recovers() {
     crate::support::wait_for("the ledger to be settled", || async {
         let output = command(&["queue", "ledger", "--json"]).output().unwrap();
         let ledger: Value = serde_json::from_slice(&output.stdout).ok()?;
-        (ledger["balances"] == true && ledger["queues"][0]["pending"] == 0 && ledger["spool"]["pending"] == 0).then_some(())
+        (ledger["balances"] == true && ledger["queues"][0]["pending"] == 0 && ledger["spool"]["pending"] == 0)
+            .then_some(())
     })
     .await;
 }

@@ -22,20 +22,29 @@ impl Drop for Driver {
 /// A driver on a port of its own; none where there is no browser.
 async fn driver(test: &str) -> Option<Driver> {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let child = Command::new("chromedriver").arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let child =
+        Command::new("chromedriver").arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let Ok(child) = child else {
         eprintln!("SKIPPED {test}: chromedriver is not installed; `make tools` brings it on Debian");
         return None;
     };
     let driver = Driver(child, port);
-    wait_for("chromedriver to listen", || async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok() }).await;
+    wait_for("chromedriver to listen", || async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok() })
+        .await;
     Some(driver)
 }
 
 async fn browser(driver: &Driver, size: &str) -> Browser {
     let arguments = [
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage",
-        "--disable-component-update", "--disable-sync", "--no-first-run", size,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--disable-dev-shm-usage",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-first-run",
+        size,
     ];
     let capabilities = json!({"goog:chromeOptions": {"args": arguments}});
     let mut builder = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
@@ -82,12 +91,17 @@ async fn finished(browser: &Browser, finish: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_is_answered_with_its_stages_as_they_come() {
-    let Some((_site, _server, _provider, _driver, browser)) = page("the page", "citing", "--window-size=390,844").await else { return };
+    let Some((_site, _server, _provider, _driver, browser)) = page("the page", "citing", "--window-size=390,844").await
+    else {
+        return;
+    };
     ask(&browser, "Lãi suất vay mua nhà là bao nhiêu?").await;
     finished(&browser, "stop").await;
     assert!(text(&browser, "message-user").await.contains("Lãi suất"));
     assert!(text(&browser, "answer-text").await.contains("7%"));
-    assert!(element(&browser, "stage-language").await.attr("data-code").await.unwrap().is_some_and(|code| code == "vi"));
+    assert!(
+        element(&browser, "stage-language").await.attr("data-code").await.unwrap().is_some_and(|code| code == "vi")
+    );
     element(&browser, "stage-intent").await;
     element(&browser, "source-item").await;
     // Nothing is wider than a phone.
@@ -98,18 +112,28 @@ async fn a_question_is_answered_with_its_stages_as_they_come() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn text_grows_and_stop_keeps_it() {
-    let Some((_site, server, _provider, _driver, browser)) = page("stop on the page", "slow", "--window-size=1280,800").await else { return };
+    let Some((_site, server, _provider, _driver, browser)) =
+        page("stop on the page", "slow", "--window-size=1280,800").await
+    else {
+        return;
+    };
     ask(&browser, "Lãi suất?").await;
-    let first = wait_for("text", || async { Some(text(&browser, "answer-text").await).filter(|text| !text.is_empty()) }).await;
+    let first =
+        wait_for("text", || async { Some(text(&browser, "answer-text").await).filter(|text| !text.is_empty()) }).await;
     wait_for("more text", || async { (text(&browser, "answer-text").await.len() > first.len()).then_some(()) }).await;
     element(&browser, "stop").await.click().await.unwrap();
     finished(&browser, "stopped").await;
     let shown = text(&browser, "answer-text").await;
     let stored = wait_for("the turn to be stored", || async {
-        let list: serde_json::Value = reqwest::get(server.url("/api/companies/acme/conversations")).await.ok()?.json().await.ok()?;
+        let list: serde_json::Value =
+            reqwest::get(server.url("/api/companies/acme/conversations")).await.ok()?.json().await.ok()?;
         let id = list["conversations"][0]["conversation_id"].as_str()?.to_owned();
-        let one: serde_json::Value =
-            reqwest::get(server.url(&format!("/api/companies/acme/conversations/{id}"))).await.ok()?.json().await.ok()?;
+        let one: serde_json::Value = reqwest::get(server.url(&format!("/api/companies/acme/conversations/{id}")))
+            .await
+            .ok()?
+            .json()
+            .await
+            .ok()?;
         one["turns"][0]["answer"].as_str().map(str::to_owned)
     })
     .await;
@@ -119,9 +143,13 @@ async fn text_grows_and_stop_keeps_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_in_mid_answer_goes_on_with_the_same_turn() {
-    let Some((_site, _server, provider, _driver, browser)) = page("reload", "slow", "--window-size=1280,800").await else { return };
+    let Some((_site, _server, provider, _driver, browser)) = page("reload", "slow", "--window-size=1280,800").await
+    else {
+        return;
+    };
     ask(&browser, "Lãi suất?").await;
-    let before = wait_for("text", || async { Some(text(&browser, "answer-text").await).filter(|text| text.len() > 20) }).await;
+    let before =
+        wait_for("text", || async { Some(text(&browser, "answer-text").await).filter(|text| text.len() > 20) }).await;
     browser.refresh().await.unwrap();
     wait_for("the answer to go on", || async {
         let now = text(&browser, "answer-text").await;

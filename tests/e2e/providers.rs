@@ -11,7 +11,10 @@ const QUICK: &str = "[models]\nretries = 1\nretry_delay_ms = 10\nfirst_token_tim
 async fn ask(config: &str) -> (Turn, Client, Server, Site) {
     let site = Site::new(config);
     let key = site.company("acme");
-    site.knowledge("acme", &[("rate.md", "# Lãi suất vay\n\nLãi suất vay mua nhà là 7,5% một năm trong 12 tháng đầu.\n")]);
+    site.knowledge(
+        "acme",
+        &[("rate.md", "# Lãi suất vay\n\nLãi suất vay mua nhà là 7,5% một năm trong 12 tháng đầu.\n")],
+    );
     let server = site.serve();
     let client = Client::new(&server, "acme", &key);
     let mut turn = client.ask("Lãi suất vay mua nhà là bao nhiêu?", "s1").await;
@@ -33,7 +36,8 @@ async fn every_failure_before_the_first_token_ends_in_an_extractive_answer() {
         assert!(!server.log().contains("Lãi suất vay"), "a text is in the log");
     }
     for base_url in [nobody.as_str(), "http://127.0.0.1:9/v1"] {
-        let config = format!("{QUICK}[providers.gone]\nkind = \"openai\"\nbase_url = \"{base_url}\"\nmodels = [\"m\"]\n");
+        let config =
+            format!("{QUICK}[providers.gone]\nkind = \"openai\"\nbase_url = \"{base_url}\"\nmodels = [\"m\"]\n");
         let (turn, ..) = ask(&config).await;
         assert!(turn.text().contains("7,5%"), "{base_url}: {}", turn.text());
     }
@@ -56,7 +60,11 @@ async fn a_failure_in_mid_answer_resets_and_the_next_provider_answers() {
             provider.config("mock", &[model, "plain"])
         );
         let (turn, client, ..) = ask(&chain).await;
-        assert_eq!(turn.kinds(), ["start", "language", "intent", "sources", "content", "reset", "content", "done"], "{model}");
+        assert_eq!(
+            turn.kinds(),
+            ["start", "language", "intent", "sources", "content", "reset", "content", "done"],
+            "{model}"
+        );
         assert!(turn.text().starts_with("từ 0") && !turn.text().contains("Một phần"), "{model}: {}", turn.text());
         assert_eq!(turn.find("done").unwrap()["degraded"], json!(["embedder", "provider"]), "{model}");
         let stored = client.stored_turn(&turn.turn_id()).await;
@@ -90,7 +98,11 @@ async fn thoughts_never_reach_the_client() {
 async fn citations_of_nothing_are_stripped() {
     let provider = Provider::start().await;
     let (turn, client, ..) = ask(&format!("{QUICK}{}", provider.config("mock", &["citing"]))).await;
-    assert!(turn.text().contains("[1]") && !turn.text().contains('9') && !turn.text().contains("2024"), "{}", turn.text());
+    assert!(
+        turn.text().contains("[1]") && !turn.text().contains('9') && !turn.text().contains("2024"),
+        "{}",
+        turn.text()
+    );
     let stored = client.stored_turn(&turn.turn_id()).await;
     assert_eq!(stored["answer"].as_str().unwrap(), turn.text());
 }

@@ -54,7 +54,8 @@ async fn a_turn_streams_its_stages_in_order_and_is_stored_as_it_was_read() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_same_turn_as_one_document() {
     let (_site, _server, client, _provider) = start("plain", "").await;
-    let response = client.post("/api/unified/chat").json(&client.body("When are you open?", "s1")).send().await.unwrap();
+    let response =
+        client.post("/api/unified/chat").json(&client.body("When are you open?", "s1")).send().await.unwrap();
     let document: Value = response.json().await.unwrap();
     assert_eq!(document["language"]["code"], "en");
     assert_eq!(document["sources"][0]["document_id"], "hours");
@@ -213,5 +214,8 @@ async fn sigterm_cuts_streams_that_do_not_end_and_keeps_them() {
     let server = site.serve();
     let client = Client::new(&server, "acme", &site.company("acme"));
     let stored = client.stored_turn(&turn_id).await;
-    assert_eq!((stored["finish_reason"].as_str(), stored["answer"].as_str()), (Some("interrupted"), Some(text.as_str())));
+    assert_eq!(
+        (stored["finish_reason"].as_str(), stored["answer"].as_str()),
+        (Some("interrupted"), Some(text.as_str()))
+    );
 }

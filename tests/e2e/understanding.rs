@@ -94,8 +94,14 @@ fn the_demos_questions_are_answered_by_its_documents() {
     let (mut asked, mut found, mut off_topic, mut silent) = (0, 0, 0, 0);
     for line in text.lines() {
         let line: Value = serde_json::from_str(line).unwrap();
-        let hits: Value =
-            serde_json::from_str(&site.ok(&["search", "--company", "demo", "--json", line["question"].as_str().unwrap()])).unwrap();
+        let hits: Value = serde_json::from_str(&site.ok(&[
+            "search",
+            "--company",
+            "demo",
+            "--json",
+            line["question"].as_str().unwrap(),
+        ]))
+        .unwrap();
         let hits = hits.as_array().unwrap();
         let right = line["documents"].as_array().unwrap();
         if right.is_empty() {

@@ -61,14 +61,21 @@ async fn ranking_is_the_same_to_the_bit_whatever_others_ingest() {
     site.company("a");
     site.company("b");
     let documents: Vec<(String, String)> = (0..40)
-        .map(|n| (format!("{n}.md"), format!("# Sản phẩm {n}\n\nLãi suất vay số {n} là {n},5% cho kỳ hạn {} tháng.\n", n % 7)))
+        .map(|n| {
+            (
+                format!("{n}.md"),
+                format!("# Sản phẩm {n}\n\nLãi suất vay số {n} là {n},5% cho kỳ hạn {} tháng.\n", n % 7),
+            )
+        })
         .collect();
     let documents: Vec<(&str, &str)> = documents.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     site.knowledge("a", &documents);
-    let search = || site.ok(&["search", "--company", "a", "--json", "--all", "--limit", "20", "lãi suất vay kỳ hạn 3 tháng"]);
+    let search =
+        || site.ok(&["search", "--company", "a", "--json", "--all", "--limit", "20", "lãi suất vay kỳ hạn 3 tháng"]);
     let before = search();
-    let others: Vec<(String, String)> =
-        (0..2000).map(|n| (format!("{n}.txt"), format!("lãi suất vay kỳ hạn {n} tháng của công ty khác, sản phẩm {n}"))).collect();
+    let others: Vec<(String, String)> = (0..2000)
+        .map(|n| (format!("{n}.txt"), format!("lãi suất vay kỳ hạn {n} tháng của công ty khác, sản phẩm {n}")))
+        .collect();
     let others: Vec<(&str, &str)> = others.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
     site.knowledge("b", &others);
     assert_eq!(search(), before);
@@ -90,7 +97,11 @@ async fn removing_a_company_leaves_nothing_of_it_and_says_what_went() {
     server.stop();
     let receipt: Value = serde_json::from_str(&site.ok(&["company", "remove", "a", "--yes"])).unwrap();
     assert_eq!((receipt["turns"].as_u64(), receipt["documents"].as_u64()), (Some(1), Some(1)), "{receipt}");
-    assert_eq!((receipt["keys"].as_u64(), receipt["endpoints"].as_u64(), receipt["messages"].as_u64()), (Some(1), Some(1), Some(1)), "{receipt}");
+    assert_eq!(
+        (receipt["keys"].as_u64(), receipt["endpoints"].as_u64(), receipt["messages"].as_u64()),
+        (Some(1), Some(1), Some(1)),
+        "{receipt}"
+    );
     let needle = canary.as_bytes();
     let mut folders = vec![site.data_dir()];
     while let Some(folder) = folders.pop() {

@@ -25,7 +25,10 @@ async fn each_turn_is_told_once_signed_and_in_sequence() {
         let body = request.json();
         assert_eq!(body["type"], "conversation.updated");
         let data = &body["data"];
-        assert_eq!((data["company_id"].as_str(), data["channel"].as_str(), data["status"].as_str()), (Some("acme"), Some("web"), Some("ACTIVE")));
+        assert_eq!(
+            (data["company_id"].as_str(), data["channel"].as_str(), data["status"].as_str()),
+            (Some("acme"), Some("web"), Some("ACTIVE"))
+        );
         assert_eq!(data["messages"][0]["role"], "user");
         assert_eq!(data["message_count"].as_u64().unwrap(), 2 * data["sequence"].as_u64().unwrap());
         sequences.push(data["sequence"].as_u64().unwrap());
@@ -73,8 +76,11 @@ async fn what_hangs_drips_redirects_or_floods_is_bounded_and_dies_and_can_be_red
     let dead = site.ok(&["queue", "dead", "--json"]);
     assert_eq!(dead.lines().count(), 5, "{dead}");
     let ids = |requests: &[crate::support::receiver::Received], path: &str| {
-        let mut ids: Vec<String> =
-            requests.iter().filter(|request| request.path == path).map(|request| request.header("webhook-id").to_owned()).collect();
+        let mut ids: Vec<String> = requests
+            .iter()
+            .filter(|request| request.path == path)
+            .map(|request| request.header("webhook-id").to_owned())
+            .collect();
         assert!(ids.len() > 1, "{path} was tried once");
         ids.dedup();
         ids
@@ -125,7 +131,8 @@ async fn an_endpoint_that_is_gone_is_disabled() {
 #[test]
 fn a_test_webhook_shows_what_came_back() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let receiver = runtime.block_on(Receiver::start(|_| Act::Answer { status: 202, headers: vec![], body: "thanks".to_owned() }));
+    let receiver =
+        runtime.block_on(Receiver::start(|_| Act::Answer { status: 202, headers: vec![], body: "thanks".to_owned() }));
     let site = Site::new("");
     site.company("acme");
     let secret = site.endpoint("acme", &receiver.url("/hook"));

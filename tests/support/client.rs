@@ -47,7 +47,8 @@ impl Turn {
 
     /// The next event; none when the stream ended or broke.
     pub async fn next(&mut self) -> Option<Seen> {
-        let event = tokio::time::timeout(super::PATIENCE, self.events.next()).await.expect("the stream stands still")?;
+        let event =
+            tokio::time::timeout(super::PATIENCE, self.events.next()).await.expect("the stream stands still")?;
         let event = event.ok()?;
         let seen = Seen { id: event.id.parse().unwrap(), data: serde_json::from_str(&event.data).unwrap() };
         self.seen.push(seen.clone());

@@ -52,7 +52,10 @@ impl Provider {
 
     /// The settings of a provider `name` whose models are the behaviours given.
     pub fn config(&self, name: &str, models: &[&str]) -> String {
-        format!("[providers.{name}]\nkind = \"openai\"\nbase_url = \"{}\"\napi_key = \"sk-secret-of-tests\"\nmodels = {models:?}\n", self.base_url)
+        format!(
+            "[providers.{name}]\nkind = \"openai\"\nbase_url = \"{}\"\napi_key = \"sk-secret-of-tests\"\nmodels = {models:?}\n",
+            self.base_url
+        )
     }
 }
 
@@ -84,10 +87,7 @@ async fn complete(State(state): State<Arc<Served>>, body: axum::Json<Value>) -> 
             stream(frames, Duration::from_millis(1), End::Done)
         }
         "citing" => stream(
-            vec![
-                delta(json!({"content": "Lãi suất là 7% [1] và [9"})),
-                delta(json!({"content": "] hoặc [2024]."})),
-            ],
+            vec![delta(json!({"content": "Lãi suất là 7% [1] và [9"})), delta(json!({"content": "] hoặc [2024]."}))],
             Duration::ZERO,
             End::Done,
         ),

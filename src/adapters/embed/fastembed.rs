@@ -43,6 +43,7 @@ pub struct Settings {
 
 /// Why texts cannot be embedded here. Every message ends with what to do.
 #[derive(Debug, thiserror::Error)]
+#[expect(missing_docs, reason = "the messages say what the fields are")]
 pub enum Error {
     /// ONNX Runtime is nowhere to be found.
     #[error(
@@ -62,25 +63,19 @@ pub enum Error {
     )]
     UnknownModel { name: String },
     /// The hub did not give the model.
-    #[error(
-        "the hub did not give {name}: check the network, or run `turnpike models pull` and name no model"
-    )]
+    #[error("the hub did not give {name}: check the network, or run `turnpike models pull` and name no model")]
     Hub { name: String, source: Source },
     /// The files are there, but are no usable model.
     #[error("the embedding model cannot be used: run `turnpike models pull --force`")]
     BadModel(#[source] Source),
     /// The model's files were replaced after the start: passages and questions would not fit together.
-    #[error(
-        "the embedding model was replaced while the service ran (`turnpike models pull`): restart the service"
-    )]
+    #[error("the embedding model was replaced while the service ran (`turnpike models pull`): restart the service")]
     ModelChanged,
     /// A loaded model failed on a text.
     #[error("embedding failed: try again, and if it stays so run `turnpike models pull --force`")]
     Encode(#[source] Source),
     /// The thread that embeds has ended or could not be started.
-    #[error(
-        "the embedding thread is gone: restart the service, and if it stays so run `turnpike models pull --force`"
-    )]
+    #[error("the embedding thread is gone: restart the service, and if it stays so run `turnpike models pull --force`")]
     Stopped,
 }
 
@@ -96,11 +91,7 @@ impl From<Error> for embedder::Error {
             causes.push(cause.to_string());
             next = cause.source();
         }
-        let text = if causes.is_empty() {
-            error.to_string()
-        } else {
-            format!("{}: {error}", causes.join(": "))
-        };
+        let text = if causes.is_empty() { error.to_string() } else { format!("{}: {error}", causes.join(": ")) };
         match error {
             Error::Encode(_) => Self::Failed(text),
             _ => Self::Unavailable(text),
@@ -138,12 +129,10 @@ impl FastEmbedder {
             languages: card.languages.clone(),
             fingerprint: fingerprint.clone(),
         };
-        encoder
-            .encode(&[card.query_prefix.as_str()])
-            .map_err(|error| match error {
-                Error::Encode(source) => Error::BadModel(source),
-                other => other,
-            })?;
+        encoder.encode(&[card.query_prefix.as_str()]).map_err(|error| match error {
+            Error::Encode(source) => Error::BadModel(source),
+            other => other,
+        })?;
         let query_prefix = card.query_prefix.clone();
         let passage_prefix = card.passage_prefix.clone();
         Ok(Self {
@@ -177,11 +166,7 @@ impl Embedder for FastEmbedder {
 }
 
 fn paths(paths: &[PathBuf]) -> String {
-    paths
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect::<Vec<_>>()
-        .join(", ")
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -192,32 +177,18 @@ mod tests {
     fn every_message_says_what_to_do() {
         let source = || -> Source { "cause".into() };
         let all = [
-            Error::LibraryMissing {
-                looked_in: vec!["a".into(), "b".into()],
-            },
-            Error::BadLibrary {
-                path: "a".into(),
-                source: source(),
-            },
-            Error::ModelMissing {
-                dir: "a".into(),
-                file: "model.onnx".into(),
-            },
+            Error::LibraryMissing { looked_in: vec!["a".into(), "b".into()] },
+            Error::BadLibrary { path: "a".into(), source: source() },
+            Error::ModelMissing { dir: "a".into(), file: "model.onnx".into() },
             Error::UnknownModel { name: "x".into() },
-            Error::Hub {
-                name: "x".into(),
-                source: source(),
-            },
+            Error::Hub { name: "x".into(), source: source() },
             Error::BadModel(source()),
             Error::ModelChanged,
             Error::Encode(source()),
             Error::Stopped,
         ];
         for error in all {
-            assert!(
-                error.to_string().contains("`turnpike models pull"),
-                "{error}"
-            );
+            assert!(error.to_string().contains("`turnpike models pull"), "{error}");
         }
     }
 
@@ -226,9 +197,6 @@ mod tests {
         let failed = embedder::Error::from(Error::Encode("the tensor is odd".into()));
         assert!(matches!(&failed, embedder::Error::Failed(text)
             if text.starts_with("the tensor is odd: ") && text.contains("turnpike models pull")));
-        assert!(matches!(
-            embedder::Error::from(Error::BadModel("x".into())),
-            embedder::Error::Unavailable(_)
-        ));
+        assert!(matches!(embedder::Error::from(Error::BadModel("x".into())), embedder::Error::Unavailable(_)));
     }
 }

@@ -40,7 +40,10 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
         parts.insert(name.to_owned(), result.map_or_else(Value::String, |()| json!("ok")));
     }
     let embedder = app.engine.retriever().has_embedder();
-    parts.insert("embedder".to_owned(), json!(if embedder { "ok" } else { "no model: keyword search alone; run `turnpike models pull`" }));
+    parts.insert(
+        "embedder".to_owned(),
+        json!(if embedder { "ok" } else { "no model: keyword search alone; run `turnpike models pull`" }),
+    );
     if !embedder {
         degraded.push("embedder");
     }

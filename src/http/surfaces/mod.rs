@@ -35,6 +35,7 @@ pub fn router(app: Arc<App>) -> Router {
         .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| -> Response {
             metrics::counter!("turnpike_task_panics_total", "task" => "request").increment(1);
             tracing::error!("a request's handler panicked");
-            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side").into_response()
+            Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side")
+                .into_response()
         }))
 }

@@ -115,7 +115,9 @@ async fn resume(
     let caller = app.gate.admit(&headers, query.company_id.as_deref()).await?;
     let after = headers.get("last-event-id").map(|value| value.to_str().ok().and_then(|id| id.parse().ok()));
     let after = match after {
-        Some(None) => return Err(Problem::bad_request("invalid_last_event_id", "Last-Event-ID must be an event's number")),
+        Some(None) => {
+            return Err(Problem::bad_request("invalid_last_event_id", "Last-Event-ID must be an event's number"));
+        }
         Some(Some(after)) => after,
         None => query.last_event_id.unwrap_or(0),
     };
@@ -186,7 +188,10 @@ fn ask(app: &App, headers: &HeaderMap, caller: Caller, request: ChatRequest) -> 
     let language = match request.language.as_deref() {
         None | Some("" | "auto") => None,
         Some(code) => Some(Language::from_code(code).ok_or_else(|| {
-            Problem::bad_request("unknown_language", format!("`language`: {code:?} is not a language; write \"auto\" or a code such as \"vi\""))
+            Problem::bad_request(
+                "unknown_language",
+                format!("`language`: {code:?} is not a language; write \"auto\" or a code such as \"vi\""),
+            )
         })?),
     };
     let context = request.context.unwrap_or_default();
@@ -200,7 +205,10 @@ fn ask(app: &App, headers: &HeaderMap, caller: Caller, request: ChatRequest) -> 
     let user = request.user_info.unwrap_or_default();
     for (field, value) in [("user_id", &user.user_id), ("device_id", &user.device_id), ("source", &user.source)] {
         if value.as_ref().is_some_and(|value| value.chars().count() > USER_CHARS) {
-            return Err(Problem::bad_request("invalid_user_info", format!("`user_info.{field}` is longer than {USER_CHARS} characters")));
+            return Err(Problem::bad_request(
+                "invalid_user_info",
+                format!("`user_info.{field}` is longer than {USER_CHARS} characters"),
+            ));
         }
     }
     let session = request.session_id.as_deref().filter(|id| !id.is_empty());

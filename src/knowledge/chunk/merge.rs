@@ -32,20 +32,11 @@ pub(super) struct Merger<'a> {
 
 impl<'a> Merger<'a> {
     pub(super) fn new(settings: &'a Settings) -> Self {
-        Self {
-            settings,
-            path: Vec::new(),
-            open: vec![Vec::new()],
-        }
+        Self { settings, path: Vec::new(), open: vec![Vec::new()] }
     }
 
     pub(super) fn section(&mut self, section: &'a Section) {
-        let shared = self
-            .path
-            .iter()
-            .zip(&section.headings)
-            .take_while(|(one, other)| *one == other)
-            .count();
+        let shared = self.path.iter().zip(&section.headings).take_while(|(one, other)| *one == other).count();
         // A section with the same headings as the one before it is another section.
         let shared = shared.min(section.headings.len().saturating_sub(1));
         while self.path.len() > shared {
@@ -100,15 +91,12 @@ fn merge(passages: Vec<Passage>, depth: usize, settings: &Settings) -> Vec<Passa
     while let Some(passage) = passages.next() {
         let is_short = passage.is_whole && passage.chars < min;
         // A merged passage that is long enough takes in one more only if that would be left alone.
-        let is_alone = passages
-            .peek()
-            .is_none_or(|next| !next.is_whole || next.chars >= min);
+        let is_alone = passages.peek().is_none_or(|next| !next.is_whole || next.chars >= min);
         match merged.last_mut() {
             Some(last)
                 if is_short
                     && last.is_whole
-                    && (last.chars < min
-                        || (last.is_merged && is_alone && last.headings.len() == depth)) =>
+                    && (last.chars < min || (last.is_merged && is_alone && last.headings.len() == depth)) =>
             {
                 let text = [lead(last, depth), lead(&passage, depth)].join(SEPARATOR);
                 let chars = text.chars().count();

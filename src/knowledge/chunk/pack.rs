@@ -15,11 +15,7 @@ struct Pack<'a> {
 
 impl<'a> Pack<'a> {
     fn with(&self, chars: usize) -> usize {
-        if self.texts.is_empty() {
-            chars
-        } else {
-            self.chars + SEPARATOR.len() + chars
-        }
+        if self.texts.is_empty() { chars } else { self.chars + SEPARATOR.len() + chars }
     }
 
     fn push(&mut self, text: &'a str, chars: usize) {
@@ -28,11 +24,7 @@ impl<'a> Pack<'a> {
     }
 
     fn text(&self) -> String {
-        self.texts
-            .iter()
-            .map(|(text, _)| *text)
-            .collect::<Vec<_>>()
-            .join(SEPARATOR)
+        self.texts.iter().map(|(text, _)| *text).collect::<Vec<_>>().join(SEPARATOR)
     }
 }
 
@@ -48,11 +40,7 @@ pub(super) fn pack(blocks: &[Block], settings: &Settings) -> Vec<String> {
         if chars == 0 {
             continue;
         }
-        let parts = if chars > max {
-            split::split(text, block.kind, settings)
-        } else {
-            vec![text]
-        };
+        let parts = if chars > max { split::split(text, block.kind, settings) } else { vec![text] };
         for (index, part) in parts.into_iter().enumerate() {
             let chars = part.chars().count();
             // Parts of one block are never joined again: they overlap.
@@ -77,11 +65,7 @@ fn balance(packs: &mut [Pack<'_>], settings: &Settings) {
     };
     let left = before.chars.saturating_sub(chars + SEPARATOR.len());
     let fits = last.with(chars) <= settings.max_chars;
-    if last.chars < settings.min_chars
-        && before.texts.len() > 1
-        && left >= settings.min_chars
-        && fits
-    {
+    if last.chars < settings.min_chars && before.texts.len() > 1 && left >= settings.min_chars && fits {
         before.texts.pop();
         before.chars = left;
         last.chars = last.with(chars);

@@ -46,13 +46,7 @@ pub(super) fn split<'a>(text: &'a str, kind: BlockKind, settings: &Settings) -> 
         if chars > 0 && chars + unit.chars > settings.max_chars {
             parts.push((start, unit.start));
             let budget = overlap.min(settings.max_chars.saturating_sub(unit.chars));
-            (start, chars) = repeated(
-                text,
-                units.get(..index).unwrap_or_default(),
-                budget,
-                start,
-                first,
-            );
+            (start, chars) = repeated(text, units.get(..index).unwrap_or_default(), budget, start, first);
         }
         chars += unit.chars;
     }
@@ -85,13 +79,7 @@ fn is_blank(cluster: &str) -> bool {
 
 /// Where the next part begins so that it repeats at most `budget` characters of the units before it, and how many
 /// those are. Repeats whole units if it can, else the last words of the last one, which began after `after`.
-fn repeated(
-    text: &str,
-    before: &[Unit],
-    budget: usize,
-    after: usize,
-    first: Cut,
-) -> (usize, usize) {
+fn repeated(text: &str, before: &[Unit], budget: usize, after: usize, first: Cut) -> (usize, usize) {
     let end = before.last().map_or(0, |unit| unit.end);
     let back = |units: &[Unit]| {
         let mut found = (end, 0);
@@ -112,15 +100,8 @@ fn repeated(
     };
     let mut words = Vec::new();
     let mut at = last.start;
-    for word in pieces(
-        text.get(last.start..last.end).unwrap_or_default(),
-        Cut::Spaces,
-    ) {
-        words.push(Unit {
-            start: at,
-            end: at + word.len(),
-            chars: word.chars().count(),
-        });
+    for word in pieces(text.get(last.start..last.end).unwrap_or_default(), Cut::Spaces) {
+        words.push(Unit { start: at, end: at + word.len(), chars: word.chars().count() });
         at += word.len();
     }
     back(&words)
@@ -133,11 +114,7 @@ fn divide(text: &str, offset: usize, cut: Cut, max: usize, units: &mut Vec<Unit>
         let chars = piece.chars().count();
         match cut.finer() {
             Some(finer) if chars > max => divide(piece, start, finer, max, units),
-            _ => units.push(Unit {
-                start,
-                end: start + piece.len(),
-                chars,
-            }),
+            _ => units.push(Unit { start, end: start + piece.len(), chars }),
         }
         start += piece.len();
     }
@@ -182,11 +159,7 @@ fn pieces(text: &str, cut: Cut) -> Vec<&str> {
 /// The same pieces, those joined between which a grapheme cluster would be cut.
 fn whole_clusters<'a>(text: &'a str, pieces: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut whole = Vec::new();
-    let mut clusters = text
-        .grapheme_indices(true)
-        .map(|(at, _)| at)
-        .chain([text.len()])
-        .peekable();
+    let mut clusters = text.grapheme_indices(true).map(|(at, _)| at).chain([text.len()]).peekable();
     let mut start = 0;
     let mut end = 0;
     for piece in pieces {

@@ -12,38 +12,23 @@ use super::super::load::{Block, BlockKind, Section};
 use super::*;
 
 fn block(kind: BlockKind, text: &str) -> Block {
-    Block {
-        kind,
-        text: text.to_owned(),
-    }
+    Block { kind, text: text.to_owned() }
 }
 
 fn section(path: &str, blocks: Vec<Block>) -> Section {
-    let headings = path
-        .split('>')
-        .filter(|it| !it.is_empty())
-        .map(str::to_owned)
-        .collect();
+    let headings = path.split('>').filter(|it| !it.is_empty()).map(str::to_owned).collect();
     Section { headings, blocks }
 }
 
 /// A document of sections with one paragraph each.
 fn document(sections: &[(&str, &str)]) -> Loaded {
-    let sections = sections
-        .iter()
-        .map(|(path, text)| section(path, vec![block(BlockKind::Paragraph, text)]));
-    Loaded {
-        sections: sections.collect(),
-        ..Loaded::default()
-    }
+    let sections = sections.iter().map(|(path, text)| section(path, vec![block(BlockKind::Paragraph, text)]));
+    Loaded { sections: sections.collect(), ..Loaded::default() }
 }
 
 /// The headings and the text of each passage, on one line each.
 fn shape(chunks: &[Chunk]) -> Vec<String> {
-    chunks
-        .iter()
-        .map(|it| format!("{}|{}", it.headings.join(">"), it.text.replace('\n', "⏎")))
-        .collect()
+    chunks.iter().map(|it| format!("{}|{}", it.headings.join(">"), it.text.replace('\n', "⏎"))).collect()
 }
 
 fn settings(max: usize, overlap: usize, min: usize) -> Settings {
@@ -53,27 +38,9 @@ fn settings(max: usize, overlap: usize, min: usize) -> Settings {
 #[test]
 fn sizes_are_checked() {
     assert_eq!(Settings::new(1200, 150, 200), Ok(Settings::default()));
-    assert_eq!(
-        Settings::new(31, 0, 0),
-        Err(Error::MaxTooSmall {
-            max_chars: 31,
-            least: 32
-        })
-    );
-    assert_eq!(
-        Settings::new(100, 51, 0),
-        Err(Error::OverlapTooLarge {
-            overlap_chars: 51,
-            most: 50
-        })
-    );
-    assert_eq!(
-        Settings::new(100, 0, 51),
-        Err(Error::MinTooLarge {
-            min_chars: 51,
-            most: 50
-        })
-    );
+    assert_eq!(Settings::new(31, 0, 0), Err(Error::MaxTooSmall { max_chars: 31, least: 32 }));
+    assert_eq!(Settings::new(100, 51, 0), Err(Error::OverlapTooLarge { overlap_chars: 51, most: 50 }));
+    assert_eq!(Settings::new(100, 0, 51), Err(Error::MinTooLarge { min_chars: 51, most: 50 }));
 }
 
 #[test]
@@ -83,103 +50,48 @@ fn headings_travel_with_the_text() {
     let chunks = chunk(&loaded, &Settings::default());
     assert_eq!(chunks[0].embedding_text(), "Ngân hàng > Vay > Lãi suất\n6%");
     loaded.title = Some("VAY".to_owned());
-    assert_eq!(
-        chunk(&loaded, &Settings::default())[0].embedding_text(),
-        "Vay > Lãi suất\n6%"
-    );
-    assert_eq!(
-        chunk(&document(&[("", "6%")]), &Settings::default())[0].embedding_text(),
-        "6%"
-    );
+    assert_eq!(chunk(&loaded, &Settings::default())[0].embedding_text(), "Vay > Lãi suất\n6%");
+    assert_eq!(chunk(&document(&[("", "6%")]), &Settings::default())[0].embedding_text(), "6%");
 }
 
 #[test]
 fn blocks_of_one_section_are_packed() {
-    let blocks =
-        ["aaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbb", "ccc"].map(|text| block(BlockKind::Paragraph, text));
-    let loaded = Loaded {
-        sections: vec![section("A", blocks.to_vec())],
-        ..Loaded::default()
-    };
+    let blocks = ["aaaaaaaaaaaaaaa", "bbbbbbbbbbbbbbb", "ccc"].map(|text| block(BlockKind::Paragraph, text));
+    let loaded = Loaded { sections: vec![section("A", blocks.to_vec())], ..Loaded::default() };
     // 15 + 2 + 15 characters fit exactly.
-    assert_eq!(
-        shape(&chunk(&loaded, &settings(32, 0, 0))),
-        ["A|aaaaaaaaaaaaaaa⏎⏎bbbbbbbbbbbbbbb", "A|ccc"]
-    );
+    assert_eq!(shape(&chunk(&loaded, &settings(32, 0, 0))), ["A|aaaaaaaaaaaaaaa⏎⏎bbbbbbbbbbbbbbb", "A|ccc"]);
     // The last passage would be too short: it takes a block from the one before.
-    assert_eq!(
-        shape(&chunk(&loaded, &settings(32, 0, 10))),
-        ["A|aaaaaaaaaaaaaaa", "A|bbbbbbbbbbbbbbb⏎⏎ccc"]
-    );
+    assert_eq!(shape(&chunk(&loaded, &settings(32, 0, 10))), ["A|aaaaaaaaaaaaaaa", "A|bbbbbbbbbbbbbbb⏎⏎ccc"]);
 }
 
 #[test]
 fn sections_that_are_long_enough_stay_apart() {
     let long = "x".repeat(20);
-    let loaded = document(&[
-        ("", &long),
-        ("A", &long),
-        ("A>B", &long),
-        ("A>B", &long),
-        ("C", &long),
-    ]);
-    let paths: Vec<String> = chunk(&loaded, &settings(100, 0, 20))
-        .iter()
-        .map(|it| it.headings.join(">"))
-        .collect();
+    let loaded = document(&[("", &long), ("A", &long), ("A>B", &long), ("A>B", &long), ("C", &long)]);
+    let paths: Vec<String> = chunk(&loaded, &settings(100, 0, 20)).iter().map(|it| it.headings.join(">")).collect();
     assert_eq!(paths, ["", "A", "A>B", "A>B", "C"]);
 }
 
 #[test]
 fn short_neighbours_share_a_passage_under_their_parent() {
-    let loaded = document(&[
-        ("A", "intro"),
-        ("A>B", "bb"),
-        ("A>C", "cc"),
-        ("D", &"d".repeat(30)),
-        ("E", "ee"),
-    ]);
+    let loaded = document(&[("A", "intro"), ("A>B", "bb"), ("A>C", "cc"), ("D", &"d".repeat(30)), ("E", "ee")]);
     assert_eq!(
         shape(&chunk(&loaded, &settings(60, 0, 30))),
-        [
-            "A|intro⏎⏎B⏎bb⏎⏎C⏎cc".to_owned(),
-            format!("D|{}", "d".repeat(30)),
-            "E|ee".to_owned()
-        ]
+        ["A|intro⏎⏎B⏎bb⏎⏎C⏎cc".to_owned(), format!("D|{}", "d".repeat(30)), "E|ee".to_owned()]
     );
     // Merging stops as soon as a passage is long enough, but leaves nobody alone.
-    let loaded = document(&[
-        ("A>B", "bbbbbbbb"),
-        ("A>C", "cccccccc"),
-        ("A>D", "dddddddd"),
-    ]);
-    assert_eq!(
-        shape(&chunk(&loaded, &settings(60, 0, 15))),
-        ["A|B⏎bbbbbbbb⏎⏎C⏎cccccccc⏎⏎D⏎dddddddd"]
-    );
-    assert_eq!(
-        shape(&chunk(&loaded, &settings(32, 0, 15))),
-        ["A|B⏎bbbbbbbb⏎⏎C⏎cccccccc", "A>D|dddddddd"]
-    );
+    let loaded = document(&[("A>B", "bbbbbbbb"), ("A>C", "cccccccc"), ("A>D", "dddddddd")]);
+    assert_eq!(shape(&chunk(&loaded, &settings(60, 0, 15))), ["A|B⏎bbbbbbbb⏎⏎C⏎cccccccc⏎⏎D⏎dddddddd"]);
+    assert_eq!(shape(&chunk(&loaded, &settings(32, 0, 15))), ["A|B⏎bbbbbbbb⏎⏎C⏎cccccccc", "A>D|dddddddd"]);
 }
 
 #[test]
 fn merging_crosses_no_higher_heading() {
     let long = "x".repeat(40);
-    let loaded = document(&[
-        ("A>B", &long),
-        ("A>C", "short"),
-        ("D>E", "short"),
-        ("D>F", &long),
-    ]);
+    let loaded = document(&[("A>B", &long), ("A>C", "short"), ("D>E", "short"), ("D>F", &long)]);
     assert_eq!(
         shape(&chunk(&loaded, &settings(80, 0, 30))),
-        [
-            format!("A>B|{long}"),
-            "A>C|short".into(),
-            "D>E|short".into(),
-            format!("D>F|{long}")
-        ]
+        [format!("A>B|{long}"), "A>C|short".into(), "D>E|short".into(), format!("D>F|{long}")]
     );
     let loaded = document(&[("C", "short"), ("D>E", "short"), ("D>F", &long)]);
     assert_eq!(
@@ -188,10 +100,7 @@ fn merging_crosses_no_higher_heading() {
     );
     // Sections that are short as a whole are neighbours, with all that is below them.
     let loaded = document(&[("A>B", "b"), ("A>C", "c"), ("D>E", "e")]);
-    assert_eq!(
-        shape(&chunk(&loaded, &settings(80, 0, 30))),
-        ["|A⏎B⏎b⏎⏎C⏎c⏎⏎D > E⏎e"]
-    );
+    assert_eq!(shape(&chunk(&loaded, &settings(80, 0, 30))), ["|A⏎B⏎b⏎⏎C⏎c⏎⏎D > E⏎e"]);
 }
 
 #[test]
@@ -200,47 +109,27 @@ fn long_paragraphs_are_split_at_sentences_with_overlap() {
     let loaded = document(&[("", text)]);
     assert_eq!(
         shape(&chunk(&loaded, &settings(34, 0, 0))),
-        [
-            "|Một hai ba bốn. Năm sáu bảy tám?",
-            "|Chín mười⏎mười một. Hết rồi."
-        ]
+        ["|Một hai ba bốn. Năm sáu bảy tám?", "|Chín mười⏎mười một. Hết rồi."]
     );
     assert_eq!(
         shape(&chunk(&loaded, &settings(40, 17, 0))),
         // The last sentence of the second part is too long to be repeated: its last words are.
-        [
-            "|Một hai ba bốn. Năm sáu bảy tám?",
-            "|Năm sáu bảy tám? Chín mười⏎mười một.",
-            "|mười⏎mười một. Hết rồi."
-        ]
+        ["|Một hai ba bốn. Năm sáu bảy tám?", "|Năm sáu bảy tám? Chín mười⏎mười một.", "|mười⏎mười một. Hết rồi."]
     );
 }
 
 #[test]
 fn a_sentence_too_long_to_repeat_lends_its_last_words() {
     let sentence = format!("T{}.", "ừ t".repeat(19) + "ừ");
-    let chunks = chunk(
-        &document(&[("", &format!("{sentence} {sentence}"))]),
-        &settings(80, 11, 0),
-    );
-    assert_eq!(
-        shape(&chunks),
-        [format!("|{sentence}"), format!("|từ từ từ. {sentence}")]
-    );
+    let chunks = chunk(&document(&[("", &format!("{sentence} {sentence}"))]), &settings(80, 11, 0));
+    assert_eq!(shape(&chunks), [format!("|{sentence}"), format!("|từ từ từ. {sentence}")]);
 }
 
 #[test]
 fn long_tables_are_split_between_rows() {
-    let rows: Vec<String> = (0..10)
-        .map(|it| format!("Kỳ hạn: {it} tháng; Lãi suất: {it}%"))
-        .collect();
-    let loaded = Loaded {
-        sections: vec![section(
-            "A",
-            vec![block(BlockKind::Table, &rows.join("\n"))],
-        )],
-        ..Loaded::default()
-    };
+    let rows: Vec<String> = (0..10).map(|it| format!("Kỳ hạn: {it} tháng; Lãi suất: {it}%")).collect();
+    let loaded =
+        Loaded { sections: vec![section("A", vec![block(BlockKind::Table, &rows.join("\n"))])], ..Loaded::default() };
     let chunks = chunk(&loaded, &settings(100, 50, 0));
     let found: Vec<&str> = chunks.iter().flat_map(|it| it.text.lines()).collect();
     assert_eq!(found, rows);
@@ -252,13 +141,7 @@ fn a_cluster_longer_than_a_passage_is_cut() {
     let text = "e".to_owned() + &"\u{301}".repeat(1000);
     let chunks = chunk(&document(&[("", &text)]), &settings(50, 10, 0));
     assert!(chunks.iter().all(|it| it.text.chars().count() <= 50));
-    assert!(
-        chunks
-            .iter()
-            .map(|it| it.text.chars().count())
-            .sum::<usize>()
-            >= 1001
-    );
+    assert!(chunks.iter().map(|it| it.text.chars().count()).sum::<usize>() >= 1001);
 }
 
 #[test]
@@ -273,11 +156,7 @@ fn large_documents_are_cut_in_time() {
     ] {
         assert!(chunk(&loaded, &Settings::default()).len() > 100);
     }
-    assert!(
-        start.elapsed() < Duration::from_secs(60),
-        "{:?}",
-        start.elapsed()
-    );
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 }
 
 /// Words of several scripts; some in NFD, some clusters of many characters.
@@ -293,19 +172,8 @@ fn word() -> impl Strategy<Value = String> {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    proptest::collection::vec(
-        (
-            word(),
-            proptest::sample::select(vec![" ", " ", " ", "\n", ". ", "", "\n\n"]),
-        ),
-        1..60,
-    )
-    .prop_map(|words| {
-        words
-            .into_iter()
-            .map(|(word, space)| word + space)
-            .collect()
-    })
+    proptest::collection::vec((word(), proptest::sample::select(vec![" ", " ", " ", "\n", ". ", "", "\n\n"])), 1..60)
+        .prop_map(|words| words.into_iter().map(|(word, space)| word + space).collect())
 }
 
 fn loaded() -> impl Strategy<Value = Loaded> {
@@ -316,25 +184,16 @@ fn loaded() -> impl Strategy<Value = Loaded> {
         BlockKind::Code,
         BlockKind::Quote,
     ]);
-    let blocks = proptest::collection::vec(
-        (kind, text()).prop_map(|(kind, text)| Block { kind, text }),
-        1..5,
-    );
+    let blocks = proptest::collection::vec((kind, text()).prop_map(|(kind, text)| Block { kind, text }), 1..5);
     let headings = proptest::collection::vec("[AB]", 0..4);
-    let sections = proptest::collection::vec(
-        (headings, blocks).prop_map(|(headings, blocks)| Section { headings, blocks }),
-        0..8,
-    );
-    sections.prop_map(|sections| Loaded {
-        sections,
-        ..Loaded::default()
-    })
+    let sections =
+        proptest::collection::vec((headings, blocks).prop_map(|(headings, blocks)| Section { headings, blocks }), 0..8);
+    sections.prop_map(|sections| Loaded { sections, ..Loaded::default() })
 }
 
 fn sizes() -> impl Strategy<Value = Settings> {
-    (32_usize..300).prop_flat_map(|max| {
-        (0..=max / 2, 0..=max / 2).prop_map(move |(overlap, min)| settings(max, overlap, min))
-    })
+    (32_usize..300)
+        .prop_flat_map(|max| (0..=max / 2, 0..=max / 2).prop_map(move |(overlap, min)| settings(max, overlap, min)))
 }
 
 fn visible(text: &str) -> impl Iterator<Item = char> {

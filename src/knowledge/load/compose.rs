@@ -70,11 +70,7 @@ impl Composer {
         if !self.lists.is_empty() {
             self.list_text(&text);
         } else {
-            let kind = if self.quotes > 0 {
-                BlockKind::Quote
-            } else {
-                BlockKind::Paragraph
-            };
+            let kind = if self.quotes > 0 { BlockKind::Quote } else { BlockKind::Paragraph };
             self.outline.block(kind, text);
         }
     }
@@ -90,8 +86,7 @@ impl Composer {
 
     pub(super) fn heading_end(&mut self) {
         if let Some(level) = self.heading.take() {
-            self.outline
-                .heading(level, &std::mem::take(&mut self.inline));
+            self.outline.heading(level, &std::mem::take(&mut self.inline));
         }
     }
 
@@ -133,12 +128,7 @@ impl Composer {
     pub(super) fn list_start(&mut self, start: Option<u64>) {
         self.block_break();
         if !self.in_cell() {
-            self.lists.push(List {
-                next: start,
-                marker: None,
-                is_term: false,
-                joins: false,
-            });
+            self.lists.push(List { next: start, marker: None, is_term: false, joins: false });
         }
     }
 
@@ -177,9 +167,7 @@ impl Composer {
         if !self.in_cell()
             && let Some(list) = self.lists.last_mut()
         {
-            list.joins = std::mem::take(&mut list.is_term)
-                && list.marker.is_none()
-                && !self.list_lines.is_empty();
+            list.joins = std::mem::take(&mut list.is_term) && list.marker.is_none() && !self.list_lines.is_empty();
         }
     }
 
@@ -189,10 +177,7 @@ impl Composer {
         self.code_end();
         self.block_break();
         self.flush_list();
-        self.tables.push(OpenTable {
-            is_layout,
-            ..OpenTable::default()
-        });
+        self.tables.push(OpenTable { is_layout, ..OpenTable::default() });
     }
 
     pub(super) fn table_end(&mut self) {
@@ -293,8 +278,7 @@ impl Composer {
                 _ => {
                     let marker = list.marker.take();
                     let marker = marker.as_deref().unwrap_or("  ");
-                    self.list_lines
-                        .push(format!("{}{marker}{line}", "  ".repeat(depth)));
+                    self.list_lines.push(format!("{}{marker}{line}", "  ".repeat(depth)));
                 }
             }
         }

@@ -17,9 +17,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<String, Error> {
             if bytes.contains(&0) {
                 return Err(Error::Binary);
             }
-            let text = std::str::from_utf8(bytes).map_err(|error| Error::NotUtf8 {
-                offset: error.valid_up_to(),
-            })?;
+            let text = std::str::from_utf8(bytes).map_err(|error| Error::NotUtf8 { offset: error.valid_up_to() })?;
             text.strip_prefix('\u{FEFF}').unwrap_or(text).to_owned()
         }
     };
@@ -40,11 +38,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, Error> {
         offset += 2 * character.len_utf16();
         text.push(character);
     }
-    if rest.is_empty() {
-        Ok(text)
-    } else {
-        Err(Error::NotUtf8 { offset })
-    }
+    if rest.is_empty() { Ok(text) } else { Err(Error::NotUtf8 { offset }) }
 }
 
 fn is_stray_control(character: char) -> bool {
@@ -58,33 +52,18 @@ mod tests {
     #[test]
     fn byte_order_marks_are_understood_and_removed() {
         let utf16 = |to_bytes: fn(u16) -> [u8; 2]| {
-            std::iter::once(0xFEFF)
-                .chain("lãi suất 😀".encode_utf16())
-                .flat_map(to_bytes)
-                .collect::<Vec<u8>>()
+            std::iter::once(0xFEFF).chain("lãi suất 😀".encode_utf16()).flat_map(to_bytes).collect::<Vec<u8>>()
         };
-        assert_eq!(
-            decode("\u{FEFF}lãi suất 😀".as_bytes()).as_deref(),
-            Ok("lãi suất 😀")
-        );
-        assert_eq!(
-            decode(&utf16(u16::to_le_bytes)).as_deref(),
-            Ok("lãi suất 😀")
-        );
-        assert_eq!(
-            decode(&utf16(u16::to_be_bytes)).as_deref(),
-            Ok("lãi suất 😀")
-        );
+        assert_eq!(decode("\u{FEFF}lãi suất 😀".as_bytes()).as_deref(), Ok("lãi suất 😀"));
+        assert_eq!(decode(&utf16(u16::to_le_bytes)).as_deref(), Ok("lãi suất 😀"));
+        assert_eq!(decode(&utf16(u16::to_be_bytes)).as_deref(), Ok("lãi suất 😀"));
     }
 
     #[test]
     fn the_first_bad_byte_is_named() {
         assert_eq!(decode(b"abc\xFFdef"), Err(Error::NotUtf8 { offset: 3 }));
         // A lone high surrogate after one good character, and half a unit at the end.
-        assert_eq!(
-            decode(b"\xFF\xFEa\0\x00\xD8b\0"),
-            Err(Error::NotUtf8 { offset: 4 })
-        );
+        assert_eq!(decode(b"\xFF\xFEa\0\x00\xD8b\0"), Err(Error::NotUtf8 { offset: 4 }));
         assert_eq!(decode(b"\xFF\xFEa\0b"), Err(Error::NotUtf8 { offset: 4 }));
     }
 

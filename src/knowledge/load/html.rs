@@ -29,9 +29,7 @@ impl Loader for Html {
         let source = decode(bytes)?;
         let mut composer = Composer::default();
         let page = Reader::new(Root::Page, &mut composer).read(&source);
-        let title = page
-            .title
-            .or_else(|| composer.first_heading().map(str::to_owned));
+        let title = page.title.or_else(|| composer.first_heading().map(str::to_owned));
         let mut sections = composer.finish();
         // A page says best itself which part is its own. Articles may also be teasers of other pages around the
         // text, so they count only when they hold most of it.
@@ -40,11 +38,7 @@ impl Loader for Html {
             Reader::new(root, &mut composer).read(&source);
             composer.finish()
         };
-        let main = if page.has_main {
-            only(Root::Main)
-        } else {
-            Vec::new()
-        };
+        let main = if page.has_main { only(Root::Main) } else { Vec::new() };
         if !main.is_empty() {
             sections = main;
         } else if page.has_article {
@@ -57,12 +51,7 @@ impl Loader for Html {
         if sections.is_empty() {
             return Err(Error::Empty);
         }
-        Ok(Loaded {
-            title,
-            url: page.url,
-            language: page.language,
-            sections,
-        })
+        Ok(Loaded { title, url: page.url, language: page.language, sections })
     }
 }
 
@@ -72,11 +61,7 @@ pub(super) fn compose(source: &str, composer: &mut Composer) {
 }
 
 fn size(sections: &[Section]) -> usize {
-    sections
-        .iter()
-        .flat_map(|section| &section.blocks)
-        .map(|block| block.text.len())
-        .sum()
+    sections.iter().flat_map(|section| &section.blocks).map(|block| block.text.len()).sum()
 }
 
 #[cfg(test)]

@@ -28,20 +28,13 @@ impl Loader for Markdown {
         let (front, body) = FrontMatter::split(&source);
         let mut composer = Composer::default();
         compose(&nesting::bounded(body), &mut composer);
-        let title = front
-            .title
-            .or_else(|| composer.first_heading().map(str::to_owned));
+        let title = front.title.or_else(|| composer.first_heading().map(str::to_owned));
         let mut sections = composer.finish();
         drop_bare_title(&mut sections, title.as_deref());
         if sections.is_empty() {
             return Err(Error::Empty);
         }
-        Ok(Loaded {
-            title,
-            url: front.url,
-            language: front.language,
-            sections,
-        })
+        Ok(Loaded { title, url: front.url, language: front.language, sections })
     }
 }
 
@@ -69,11 +62,7 @@ impl FrontMatter {
             length += line.len();
             let line = line.trim_end();
             if line == fence || (line == "..." && fence == "---") {
-                return if has_entries {
-                    (front, source.get(length..).unwrap_or_default())
-                } else {
-                    none()
-                };
+                return if has_entries { (front, source.get(length..).unwrap_or_default()) } else { none() };
             }
             if let Some((key, value)) = line.split_once(separator)
                 && !key.trim().is_empty()
@@ -90,10 +79,8 @@ impl FrontMatter {
 
     fn set(&mut self, key: &str, value: &str) {
         let value = value.trim();
-        let unquoted = ['"', '\'']
-            .into_iter()
-            .find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
-            .unwrap_or(value);
+        let unquoted =
+            ['"', '\''].into_iter().find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote)).unwrap_or(value);
         match key {
             "title" => self.title = tidy::title(unquoted),
             "url" | "canonical" | "canonical_url" => self.url = tidy::url(unquoted),
@@ -133,10 +120,7 @@ fn compose(body: &str, composer: &mut Composer) {
                 composer.row_end();
             }
             Event::Start(Tag::TableCell) => {
-                composer.cell_start(Cell {
-                    is_header: in_table_head,
-                    ..Cell::default()
-                });
+                composer.cell_start(Cell { is_header: in_table_head, ..Cell::default() });
             }
             Event::Start(tag) => start(&tag, composer),
             Event::End(tag) => end(tag, composer),
@@ -193,11 +177,7 @@ fn level_number(level: HeadingLevel) -> u8 {
 }
 
 fn is_line_break(tag: &str) -> bool {
-    let name = tag
-        .trim_start_matches('<')
-        .trim_end_matches('>')
-        .trim_end_matches('/')
-        .trim();
+    let name = tag.trim_start_matches('<').trim_end_matches('>').trim_end_matches('/').trim();
     name.eq_ignore_ascii_case("br")
 }
 

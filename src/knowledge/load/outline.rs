@@ -62,10 +62,7 @@ impl Outline {
         }
         if self.starts_section || self.sections.is_empty() {
             let headings = self.path.iter().map(|(_, text)| text.clone()).collect();
-            self.sections.push(Section {
-                headings,
-                blocks: Vec::new(),
-            });
+            self.sections.push(Section { headings, blocks: Vec::new() });
         }
         self.is_bare = false;
         self.starts_section = false;
@@ -86,21 +83,14 @@ impl Outline {
 
     /// A heading that ends with nothing below it would be lost: its text becomes a paragraph of the section above.
     fn settle(&mut self, next_level: u8) {
-        let closes = self
-            .path
-            .last()
-            .is_some_and(|(open, _)| *open >= next_level);
+        let closes = self.path.last().is_some_and(|(open, _)| *open >= next_level);
         if self.is_bare
             && closes
             && let Some((_, text)) = self.path.pop()
         {
             let is_same_section = self.sections.last().is_some_and(|last| {
                 last.headings.len() == self.path.len()
-                    && last
-                        .headings
-                        .iter()
-                        .zip(&self.path)
-                        .all(|(one, (_, other))| one == other)
+                    && last.headings.iter().zip(&self.path).all(|(one, (_, other))| one == other)
             });
             self.starts_section = !is_same_section;
             self.block(BlockKind::Paragraph, text);
@@ -118,12 +108,7 @@ mod tests {
         outline
             .finish()
             .into_iter()
-            .map(|it| {
-                (
-                    it.headings.join(">"),
-                    it.blocks.into_iter().map(|block| block.text).collect(),
-                )
-            })
+            .map(|it| (it.headings.join(">"), it.blocks.into_iter().map(|block| block.text).collect()))
             .collect()
     }
 
@@ -144,10 +129,7 @@ mod tests {
             paragraph(it, "d");
         });
         let expected = [("", "intro"), ("A>B", "b"), ("A>C", "c"), ("A>C", "d")];
-        assert_eq!(
-            sections,
-            expected.map(|(path, text)| (path.to_owned(), vec![text.to_owned()]))
-        );
+        assert_eq!(sections, expected.map(|(path, text)| (path.to_owned(), vec![text.to_owned()])));
     }
 
     #[test]
@@ -160,10 +142,7 @@ mod tests {
         });
         assert_eq!(
             sections,
-            [
-                ("A".to_owned(), vec!["B".to_owned(), "C".to_owned()]),
-                (String::new(), vec!["D".to_owned()])
-            ]
+            [("A".to_owned(), vec!["B".to_owned(), "C".to_owned()]), (String::new(), vec!["D".to_owned()])]
         );
     }
 

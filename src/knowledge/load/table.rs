@@ -36,8 +36,7 @@ pub(super) struct Table {
 impl Table {
     /// Adds a row. Rows of header cells only, before the first other row, name the columns.
     pub(super) fn row(&mut self, cells: Vec<Cell>) {
-        let is_header =
-            self.lines.is_empty() && !cells.is_empty() && cells.iter().all(|cell| cell.is_header);
+        let is_header = self.lines.is_empty() && !cells.is_empty() && cells.iter().all(|cell| cell.is_header);
         let placed = self.place(cells);
         if is_header {
             for (column, text) in placed {
@@ -53,11 +52,7 @@ impl Table {
             if let Some(header) = self.headers.get(column).filter(|header| !header.is_empty()) {
                 line.push_str(header);
                 // Headers such as "Question:" bring their own sign.
-                line.push_str(if header.ends_with([':', '?']) {
-                    " "
-                } else {
-                    ": "
-                });
+                line.push_str(if header.ends_with([':', '?']) { " " } else { ": " });
             }
             line.push_str(&text);
         }
@@ -69,11 +64,7 @@ impl Table {
     /// The rows so far, one line each; the headers alone when there were no others.
     pub(super) fn take(&mut self) -> String {
         if self.lines.is_empty() {
-            let headers: Vec<String> = self
-                .headers
-                .drain(..)
-                .filter(|header| !header.is_empty())
-                .collect();
+            let headers: Vec<String> = self.headers.drain(..).filter(|header| !header.is_empty()).collect();
             return headers.join("; ");
         }
         std::mem::take(&mut self.lines).join("\n")
@@ -85,13 +76,12 @@ impl Table {
         let mut from_above = std::mem::take(&mut self.spanning).into_iter().peekable();
         let mut below = Vec::new();
         let mut column = 0;
-        let continue_down =
-            |(at, text, left): (usize, String, usize), placed: &mut Vec<_>, below: &mut Vec<_>| {
-                placed.push((at, text.clone()));
-                if left > 1 {
-                    below.push((at, text, left - 1));
-                }
-            };
+        let continue_down = |(at, text, left): (usize, String, usize), placed: &mut Vec<_>, below: &mut Vec<_>| {
+            placed.push((at, text.clone()));
+            if left > 1 {
+                below.push((at, text, left - 1));
+            }
+        };
         for cell in cells {
             while let Some(span) = from_above.next_if(|(at, ..)| *at <= column) {
                 column = column.max(span.0 + 1);
@@ -143,14 +133,7 @@ mod tests {
     use super::*;
 
     fn cells(texts: &[&str], is_header: bool) -> Vec<Cell> {
-        texts
-            .iter()
-            .map(|text| Cell {
-                text: (*text).to_owned(),
-                is_header,
-                ..Cell::default()
-            })
-            .collect()
+        texts.iter().map(|text| Cell { text: (*text).to_owned(), is_header, ..Cell::default() }).collect()
     }
 
     #[test]
@@ -159,40 +142,20 @@ mod tests {
         table.row(cells(&["Term", "Rate", ""], true));
         table.row(cells(&["12\nmonths", " 6% ", "new"], false));
         table.row(cells(&["24 months", "", ""], false));
-        assert_eq!(
-            table.take(),
-            "Term: 12 months; Rate: 6%; new\nTerm: 24 months"
-        );
+        assert_eq!(table.take(), "Term: 12 months; Rate: 6%; new\nTerm: 24 months");
     }
 
     #[test]
     fn cells_span_rows_and_columns() {
         let mut table = Table::default();
-        let wide = Cell {
-            text: "Rate".into(),
-            is_header: true,
-            columns: 2,
-            ..Cell::default()
-        };
-        let tall = Cell {
-            text: "Loan".into(),
-            is_header: true,
-            rows: 2,
-            ..Cell::default()
-        };
+        let wide = Cell { text: "Rate".into(), is_header: true, columns: 2, ..Cell::default() };
+        let tall = Cell { text: "Loan".into(), is_header: true, rows: 2, ..Cell::default() };
         table.row(vec![tall, wide]);
         table.row(cells(&["new", "old"], true));
-        let tall = Cell {
-            text: "Car".into(),
-            rows: 2,
-            ..Cell::default()
-        };
+        let tall = Cell { text: "Car".into(), rows: 2, ..Cell::default() };
         table.row([vec![tall], cells(&["7%", "8%"], false)].concat());
         table.row(cells(&["6%", "9%"], false));
-        assert_eq!(
-            table.take(),
-            "Loan: Car; Rate, new: 7%; Rate, old: 8%\nLoan: Car; Rate, new: 6%; Rate, old: 9%"
-        );
+        assert_eq!(table.take(), "Loan: Car; Rate, new: 7%; Rate, old: 8%\nLoan: Car; Rate, new: 6%; Rate, old: 9%");
     }
 
     #[test]

@@ -30,22 +30,13 @@ impl Loader for PlainText {
             let text = tidy::lines(&paragraph);
             paragraph.clear();
             if !text.is_empty() {
-                blocks.push(Block {
-                    kind: BlockKind::Paragraph,
-                    text,
-                });
+                blocks.push(Block { kind: BlockKind::Paragraph, text });
             }
         }
         if blocks.is_empty() {
             return Err(Error::Empty);
         }
-        Ok(Loaded {
-            sections: vec![Section {
-                headings: Vec::new(),
-                blocks,
-            }],
-            ..Loaded::default()
-        })
+        Ok(Loaded { sections: vec![Section { headings: Vec::new(), blocks }], ..Loaded::default() })
     }
 }
 
@@ -57,17 +48,10 @@ mod tests {
 
     #[test]
     fn blank_lines_separate_paragraphs() {
-        let loaded = PlainText
-            .load("\u{FEFF}GIỚI THIỆU\r\n  một   dòng\r\n \t\r\n\r\nhai".as_bytes())
-            .unwrap();
+        let loaded = PlainText.load("\u{FEFF}GIỚI THIỆU\r\n  một   dòng\r\n \t\r\n\r\nhai".as_bytes()).unwrap();
         let texts: Vec<&str> = loaded.blocks().map(|block| block.text.as_str()).collect();
         assert_eq!(texts, ["GIỚI THIỆU\nmột dòng", "hai"]);
-        assert!(
-            loaded
-                .sections
-                .iter()
-                .all(|section| section.headings.is_empty())
-        );
+        assert!(loaded.sections.iter().all(|section| section.headings.is_empty()));
     }
 
     #[test]

@@ -92,8 +92,7 @@ pub(super) fn title(text: &str) -> Option<String> {
 /// A language tag's primary subtag in lower case: `vi` for `vi-VN`.
 pub(super) fn language(tag: &str) -> Option<String> {
     let primary = tag.trim().split(['-', '_']).next()?;
-    let is_language =
-        (2..=3).contains(&primary.len()) && primary.bytes().all(|it| it.is_ascii_alphabetic());
+    let is_language = (2..=3).contains(&primary.len()) && primary.bytes().all(|it| it.is_ascii_alphabetic());
     is_language.then(|| primary.to_ascii_lowercase())
 }
 
@@ -113,20 +112,13 @@ fn nfc(text: &str) -> Cow<'_, str> {
         IsNormalized::Yes => Cow::Borrowed(text),
         _ => {
             let composed: String = text.nfc().collect();
-            if composed == text {
-                Cow::Borrowed(text)
-            } else {
-                Cow::Owned(composed)
-            }
+            if composed == text { Cow::Borrowed(text) } else { Cow::Owned(composed) }
         }
     }
 }
 
 fn is_line_end(character: char) -> bool {
-    matches!(
-        character,
-        '\n' | '\r' | '\u{B}' | '\u{C}' | '\u{85}' | '\u{2028}' | '\u{2029}'
-    )
+    matches!(character, '\n' | '\r' | '\u{B}' | '\u{C}' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
 /// Characters that are never seen and only keep equal words from being equal. The joiners U+200C and U+200D stay:
@@ -141,10 +133,7 @@ mod tests {
 
     #[test]
     fn spaces_lines_and_invisible_characters_are_tidied() {
-        assert_eq!(
-            lines("  a \u{A0} b\t\tc \r\n\r\n \u{200B} \n d\u{AD}e "),
-            "a b c\nde"
-        );
+        assert_eq!(lines("  a \u{A0} b\t\tc \r\n\r\n \u{200B} \n d\u{AD}e "), "a b c\nde");
         assert_eq!(line("a\nb\u{2028}c"), "a b c");
         assert_eq!(lines(" \u{FEFF}\n\t"), "");
     }
@@ -173,10 +162,7 @@ mod tests {
         assert_eq!(language(" vi-VN ").as_deref(), Some("vi"));
         assert_eq!(language("EN_us").as_deref(), Some("en"));
         assert_eq!(language("english"), None);
-        assert_eq!(
-            url(" https://a.example/b ").as_deref(),
-            Some("https://a.example/b")
-        );
+        assert_eq!(url(" https://a.example/b ").as_deref(), Some("https://a.example/b"));
         assert_eq!(url("/b"), None);
         assert_eq!(url("javascript://x"), None);
     }

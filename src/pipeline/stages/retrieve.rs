@@ -157,8 +157,7 @@ impl Retriever {
 fn numbered(n: usize, ranked: Ranked) -> (Passage, Source) {
     let found = ranked.hit.passage;
     let snippet = snippet(&found.text);
-    let passage =
-        Passage { n, title: found.title.clone(), heading: found.headings.join(" > "), text: found.text };
+    let passage = Passage { n, title: found.title.clone(), heading: found.headings.join(" > "), text: found.text };
     let source = Source {
         n,
         document_id: found.document_id,

@@ -19,8 +19,23 @@ const MOST_WORDS: usize = 12;
 const FEW_WORDS: usize = 3;
 /// How a follow-up begins.
 const OPENINGS: &[&str] = &[
-    "còn", "thế còn", "vậy còn", "thế thì", "vậy thì", "thế nếu", "rồi", "và", "and", "what about", "how about", "also",
-    "or", "but", "then", "which one", "same for",
+    "còn",
+    "thế còn",
+    "vậy còn",
+    "thế thì",
+    "vậy thì",
+    "thế nếu",
+    "rồi",
+    "và",
+    "and",
+    "what about",
+    "how about",
+    "also",
+    "or",
+    "but",
+    "then",
+    "which one",
+    "same for",
 ];
 /// Words that point back.
 const POINTERS: &[&str] = &["nó", "đó", "này", "ấy", "it", "its", "they", "them", "those", "these"];
@@ -35,9 +50,8 @@ pub fn is_follow_up(message: &str) -> bool {
     let joined = words.join(" ");
     // Typed without accents, "con" is "còn"; typed with them it is a child.
     let is_plain = joined.is_ascii();
-    let opens = |opening: &str| {
-        joined.strip_prefix(opening).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
-    };
+    let opens =
+        |opening: &str| joined.strip_prefix(opening).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
     words.len() <= FEW_WORDS
         || OPENINGS.iter().any(|opening| opens(opening) || (is_plain && opens(&fold(opening))))
         || words.iter().any(|word| POINTERS.contains(word))
@@ -101,7 +115,14 @@ mod tests {
 
     #[test]
     fn messages_that_lean_on_the_last_question_are_known() {
-        for message in ["Còn vay mua xe thì sao?", "con lai suat thi sao", "And for cars?", "what about Saturdays?", "Bao nhiêu?", "Is it free for students?"] {
+        for message in [
+            "Còn vay mua xe thì sao?",
+            "con lai suat thi sao",
+            "And for cars?",
+            "what about Saturdays?",
+            "Bao nhiêu?",
+            "Is it free for students?",
+        ] {
             assert!(is_follow_up(message), "{message}");
         }
         for message in [

@@ -48,16 +48,11 @@ impl Card {
     /// # Errors
     /// `ModelMissing` without the file, `BadModel` when it cannot be understood.
     pub(super) fn read(dir: &Path) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(dir.join(FILE)).map_err(|_| Error::ModelMissing {
-            dir: dir.to_owned(),
-            file: FILE.to_owned(),
-        })?;
-        let card: Self =
-            toml::from_str(&text).map_err(|source| Error::BadModel(Box::new(source)))?;
+        let text = std::fs::read_to_string(dir.join(FILE))
+            .map_err(|_| Error::ModelMissing { dir: dir.to_owned(), file: FILE.to_owned() })?;
+        let card: Self = toml::from_str(&text).map_err(|source| Error::BadModel(Box::new(source)))?;
         if card.dimensions == 0 || card.max_tokens < 3 {
-            return Err(Error::BadModel(
-                format!("{FILE} gives dimensions or max_tokens that no model has").into(),
-            ));
+            return Err(Error::BadModel(format!("{FILE} gives dimensions or max_tokens that no model has").into()));
         }
         Ok(card)
     }
@@ -65,16 +60,9 @@ impl Card {
     /// The card of a model of the hub, by its repository there.
     pub(super) fn of_hub_model(repository: &str, dimensions: usize) -> Self {
         let lower = repository.to_lowercase();
-        let family = FAMILIES
-            .iter()
-            .find(|family| lower.contains(family.mark))
-            .unwrap_or(&PLAIN);
+        let family = FAMILIES.iter().find(|family| lower.contains(family.mark)).unwrap_or(&PLAIN);
         Self {
-            name: repository
-                .rsplit('/')
-                .next()
-                .unwrap_or(repository)
-                .to_owned(),
+            name: repository.rsplit('/').next().unwrap_or(repository).to_owned(),
             dimensions,
             // fastembed knows the pooling of the hub's models itself; this value is for the fingerprint alone.
             pooling: Pooling::Mean,
@@ -89,10 +77,8 @@ impl Card {
     /// A short name for everything that decides what a vector looks like: vectors with different fingerprints
     /// must not be compared. `parts` are the weights and the tokenizer, or what stands for them.
     pub(super) fn fingerprint(&self, parts: &[&[u8]]) -> String {
-        let settings = format!(
-            "{:?}\u{0}{}\u{0}{}\u{0}{}",
-            self.pooling, self.query_prefix, self.passage_prefix, self.max_tokens
-        );
+        let settings =
+            format!("{:?}\u{0}{}\u{0}{}\u{0}{}", self.pooling, self.query_prefix, self.passage_prefix, self.max_tokens);
         let mut digest = Sha256::new();
         for part in parts.iter().copied().chain([settings.as_bytes()]) {
             // Hashing each part by itself keeps the borders between them.
@@ -119,24 +105,9 @@ struct Family {
 const SEARCH: &str = "Represent this sentence for searching relevant passages: ";
 
 const FAMILIES: &[Family] = &[
-    Family {
-        mark: "multilingual-e5",
-        query_prefix: "query: ",
-        passage_prefix: "passage: ",
-        language: "*",
-    },
-    Family {
-        mark: "multilingual",
-        query_prefix: "",
-        passage_prefix: "",
-        language: "*",
-    },
-    Family {
-        mark: "bge-m3",
-        query_prefix: "",
-        passage_prefix: "",
-        language: "*",
-    },
+    Family { mark: "multilingual-e5", query_prefix: "query: ", passage_prefix: "passage: ", language: "*" },
+    Family { mark: "multilingual", query_prefix: "", passage_prefix: "", language: "*" },
+    Family { mark: "bge-m3", query_prefix: "", passage_prefix: "", language: "*" },
     Family {
         mark: "embeddinggemma",
         query_prefix: "task: search result | query: ",
@@ -144,50 +115,17 @@ const FAMILIES: &[Family] = &[
         language: "*",
     },
     Family {
-        mark: "-zh-",
-        query_prefix: "为这个句子生成表示以用于检索相关文章：",
-        passage_prefix: "",
-        language: "zh",
+        mark: "-zh-", query_prefix: "为这个句子生成表示以用于检索相关文章：", passage_prefix: "", language: "zh"
     },
-    Family {
-        mark: "bge-",
-        query_prefix: SEARCH,
-        passage_prefix: "",
-        language: "en",
-    },
-    Family {
-        mark: "mxbai-",
-        query_prefix: SEARCH,
-        passage_prefix: "",
-        language: "en",
-    },
-    Family {
-        mark: "arctic-embed",
-        query_prefix: SEARCH,
-        passage_prefix: "",
-        language: "en",
-    },
-    Family {
-        mark: "nomic-",
-        query_prefix: "search_query: ",
-        passage_prefix: "search_document: ",
-        language: "en",
-    },
-    Family {
-        mark: "modernbert-",
-        query_prefix: "search_query: ",
-        passage_prefix: "search_document: ",
-        language: "en",
-    },
+    Family { mark: "bge-", query_prefix: SEARCH, passage_prefix: "", language: "en" },
+    Family { mark: "mxbai-", query_prefix: SEARCH, passage_prefix: "", language: "en" },
+    Family { mark: "arctic-embed", query_prefix: SEARCH, passage_prefix: "", language: "en" },
+    Family { mark: "nomic-", query_prefix: "search_query: ", passage_prefix: "search_document: ", language: "en" },
+    Family { mark: "modernbert-", query_prefix: "search_query: ", passage_prefix: "search_document: ", language: "en" },
 ];
 
 /// English and without prefixes, as most models are.
-const PLAIN: Family = Family {
-    mark: "",
-    query_prefix: "",
-    passage_prefix: "",
-    language: "en",
-};
+const PLAIN: Family = Family { mark: "", query_prefix: "", passage_prefix: "", language: "en" };
 
 #[cfg(test)]
 mod tests {
@@ -207,11 +145,7 @@ mod tests {
     fn a_card_is_read_and_the_optional_parts_may_be_absent() {
         let card = card(TEXT).unwrap();
         assert_eq!(
-            (
-                card.pooling,
-                card.query_prefix.as_str(),
-                card.passage_prefix.as_str()
-            ),
+            (card.pooling, card.query_prefix.as_str(), card.passage_prefix.as_str()),
             (Pooling::Mean, "q: ", "")
         );
         assert_eq!(card.sha256, None);
@@ -220,18 +154,10 @@ mod tests {
     #[test]
     fn cards_that_cannot_be_right_are_refused() {
         assert!(matches!(card("name = "), Err(Error::BadModel(_))));
-        assert!(matches!(
-            card(&TEXT.replace("mean", "median")),
-            Err(Error::BadModel(_))
-        ));
-        assert!(matches!(
-            card(&TEXT.replace("= 4", "= 0")),
-            Err(Error::BadModel(_))
-        ));
+        assert!(matches!(card(&TEXT.replace("mean", "median")), Err(Error::BadModel(_))));
+        assert!(matches!(card(&TEXT.replace("= 4", "= 0")), Err(Error::BadModel(_))));
         let empty = tempfile::tempdir().unwrap();
-        assert!(
-            matches!(Card::read(empty.path()), Err(Error::ModelMissing { file, .. }) if file == FILE)
-        );
+        assert!(matches!(Card::read(empty.path()), Err(Error::ModelMissing { file, .. }) if file == FILE));
     }
 
     #[test]
@@ -247,18 +173,9 @@ mod tests {
     #[test]
     fn families_are_told_apart() {
         let e5 = Card::of_hub_model("intfloat/multilingual-e5-small", 384);
-        assert_eq!(
-            (e5.name.as_str(), e5.query_prefix.as_str()),
-            ("multilingual-e5-small", "query: ")
-        );
+        assert_eq!((e5.name.as_str(), e5.query_prefix.as_str()), ("multilingual-e5-small", "query: "));
         assert_eq!(e5.languages, ["*"]);
-        assert_eq!(
-            Card::of_hub_model("Xenova/bge-small-zh-v1.5", 512).languages,
-            ["zh"]
-        );
-        assert_eq!(
-            Card::of_hub_model("Qdrant/all-MiniLM-L6-v2-onnx", 384).query_prefix,
-            ""
-        );
+        assert_eq!(Card::of_hub_model("Xenova/bge-small-zh-v1.5", 512).languages, ["zh"]);
+        assert_eq!(Card::of_hub_model("Qdrant/all-MiniLM-L6-v2-onnx", 384).query_prefix, "");
     }
 }

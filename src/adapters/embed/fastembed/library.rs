@@ -24,18 +24,13 @@ pub(super) fn load(named: Option<&Path>, cache_dir: &Path) -> Result<Environment
     if let Some(loaded) = environment.as_ref() {
         return Ok(loaded.clone());
     }
-    let builder = ort::init_from(&path).map_err(|source| Error::BadLibrary {
-        path: path.clone(),
-        source: source.to_string().into(),
-    })?;
+    let builder = ort::init_from(&path)
+        .map_err(|source| Error::BadLibrary { path: path.clone(), source: source.to_string().into() })?;
     let made = builder
         .with_name("turnpike")
         .with_telemetry(false)
         .build()
-        .map_err(|source| Error::BadLibrary {
-            path,
-            source: Box::new(source),
-        })?;
+        .map_err(|source| Error::BadLibrary { path, source: Box::new(source) })?;
     Ok(environment.insert(made).clone())
 }
 
@@ -52,15 +47,9 @@ fn find(named: Option<&Path>, cache_dir: &Path) -> Result<PathBuf, Error> {
         return Err(missing(named));
     }
     let directory = cache_dir.join("onnxruntime");
-    let entries = std::fs::read_dir(&directory)
-        .into_iter()
-        .flatten()
-        .flatten();
+    let entries = std::fs::read_dir(&directory).into_iter().flatten().flatten();
     // Where several versions lie side by side the choice must not depend on the order of the directory.
-    let newest = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.file_name().is_some_and(is_library))
-        .max();
+    let newest = entries.map(|entry| entry.path()).filter(|path| path.file_name().is_some_and(is_library)).max();
     match newest {
         Some(path) => std::path::absolute(&path).map_err(|_| missing(&path)),
         None => Err(missing(&directory.join("libonnxruntime.*"))),
@@ -73,9 +62,7 @@ fn is_library(name: &OsStr) -> bool {
 }
 
 fn missing(path: &Path) -> Error {
-    Error::LibraryMissing {
-        looked_in: vec![path.to_owned()],
-    }
+    Error::LibraryMissing { looked_in: vec![path.to_owned()] }
 }
 
 #[cfg(test)]
@@ -88,26 +75,17 @@ mod tests {
         let cache = tempfile::tempdir().unwrap();
         let directory = cache.path().join("onnxruntime");
         std::fs::create_dir(&directory).unwrap();
-        for name in [
-            "LICENSE",
-            "libonnxruntime_providers_shared.so",
-            "libonnxruntime.so.1.31.1",
-        ] {
+        for name in ["LICENSE", "libonnxruntime_providers_shared.so", "libonnxruntime.so.1.31.1"] {
             std::fs::write(directory.join(name), "").unwrap();
         }
-        assert_eq!(
-            find(None, cache.path()).unwrap(),
-            directory.join("libonnxruntime.so.1.31.1")
-        );
+        assert_eq!(find(None, cache.path()).unwrap(), directory.join("libonnxruntime.so.1.31.1"));
     }
 
     #[test]
     fn a_missing_library_is_an_error_that_names_the_place() {
         let cache = tempfile::tempdir().unwrap();
-        assert!(
-            matches!(load(None, cache.path()), Err(Error::LibraryMissing { looked_in })
-            if looked_in == [cache.path().join("onnxruntime/libonnxruntime.*")])
-        );
+        assert!(matches!(load(None, cache.path()), Err(Error::LibraryMissing { looked_in })
+            if looked_in == [cache.path().join("onnxruntime/libonnxruntime.*")]));
         let named = cache.path().join("nowhere.so");
         assert!(
             matches!(load(Some(&named), cache.path()), Err(Error::LibraryMissing { looked_in }) if looked_in == [named.clone()])

@@ -41,20 +41,14 @@ impl Queries {
     /// # Errors
     /// `Stopped` if the system gives no thread.
     pub(super) fn start(mut encoder: impl Encode + 'static, prefix: String) -> Result<Self, Error> {
-        let queue = Queue::start(
-            "embed-queries",
-            WAITING_QUERIES,
-            move |requests: Receiver<Request<String, _>>| {
-                while let Ok(request) = requests.recv() {
-                    if !request.is_abandoned() {
-                        let vectors = encoder.encode(&[request.work.as_str()]);
-                        request.answer(
-                            vectors.and_then(|mut vectors| vectors.pop().ok_or(Error::Stopped)),
-                        );
-                    }
+        let queue = Queue::start("embed-queries", WAITING_QUERIES, move |requests: Receiver<Request<String, _>>| {
+            while let Ok(request) = requests.recv() {
+                if !request.is_abandoned() {
+                    let vectors = encoder.encode(&[request.work.as_str()]);
+                    request.answer(vectors.and_then(|mut vectors| vectors.pop().ok_or(Error::Stopped)));
                 }
-            },
-        )?;
+            }
+        })?;
         Ok(Self { queue, prefix })
     }
 
@@ -148,28 +142,15 @@ impl<W: Send + 'static, A: Send + 'static> Queue<W, A> {
         run: impl FnOnce(Receiver<Request<W, A>>) + Send + 'static,
     ) -> Result<Self, Error> {
         let (sender, receiver) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name(name.to_owned())
-            .spawn(move || run(receiver))
-            .map_err(|_| Error::Stopped)?;
-        Ok(Self {
-            sender: Some(sender),
-            thread: Some(thread),
-            places: Arc::new(Semaphore::new(places)),
-        })
+        let thread =
+            thread::Builder::new().name(name.to_owned()).spawn(move || run(receiver)).map_err(|_| Error::Stopped)?;
+        Ok(Self { sender: Some(sender), thread: Some(thread), places: Arc::new(Semaphore::new(places)) })
     }
 
     async fn ask(&self, work: W) -> Result<A, Error> {
-        let place = Arc::clone(&self.places)
-            .acquire_owned()
-            .await
-            .map_err(|_| Error::Stopped)?;
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Error::Stopped)?;
         let (reply, answer) = oneshot::channel();
-        let request = Request {
-            work,
-            reply,
-            _place: place,
-        };
+        let request = Request { work, reply, _place: place };
         let sender = self.sender.as_ref().ok_or(Error::Stopped)?;
         sender.send(request).map_err(|_| Error::Stopped)?;
         answer.await.map_err(|_| Error::Stopped)?
@@ -190,30 +171,16 @@ impl Job {
         let mut left: Vec<usize> = (0..texts.len()).collect();
         left.sort_by_key(|&index| texts.get(index).map_or(0, String::len));
         let vectors = vec![Vec::new(); texts.len()];
-        Self {
-            request,
-            left,
-            vectors,
-        }
+        Self { request, left, vectors }
     }
 
     /// Embeds the next batch; true when nothing is left.
     fn advance(&mut self, encoder: &mut impl Encode, batch_size: usize) -> Result<bool, Error> {
-        let longest = self
-            .left
-            .last()
-            .and_then(|&index| self.request.work.get(index))
-            .map_or(0, String::len);
-        let fitting = BATCH_BYTES
-            .checked_div(longest)
-            .unwrap_or(batch_size)
-            .clamp(1, batch_size);
+        let longest = self.left.last().and_then(|&index| self.request.work.get(index)).map_or(0, String::len);
+        let fitting = BATCH_BYTES.checked_div(longest).unwrap_or(batch_size).clamp(1, batch_size);
         let batch = self.left.split_off(self.left.len().saturating_sub(fitting));
-        let texts: Vec<&str> = batch
-            .iter()
-            .filter_map(|&index| self.request.work.get(index))
-            .map(String::as_str)
-            .collect();
+        let texts: Vec<&str> =
+            batch.iter().filter_map(|&index| self.request.work.get(index)).map(String::as_str).collect();
         for (index, vector) in batch.into_iter().zip(encoder.encode(&texts)?) {
             if let Some(place) = self.vectors.get_mut(index) {
                 *place = vector;

@@ -55,6 +55,9 @@ pub(super) fn units(text: &str) -> Vec<Unit> {
         } else if is_item(line) {
             flush(&mut paragraph, &mut units);
             units.push(Unit { text: line.to_owned(), kind: Kind::Item });
+        } else if is_record(line) {
+            flush(&mut paragraph, &mut units);
+            units.push(Unit { text: line.to_owned(), kind: Kind::Row { head: None } });
         } else {
             if !paragraph.is_empty() {
                 paragraph.push(' ');
@@ -81,6 +84,12 @@ fn fold(word: &str) -> String {
 
 fn is_table_rule(line: &str) -> bool {
     line.starts_with('|') && line.contains('-') && line.chars().all(|c| matches!(c, '|' | '-' | ':' | ' '))
+}
+
+/// Whether a line is a table row that carries its head with it: `Product: loan; Rate: 7%`.
+fn is_record(line: &str) -> bool {
+    line.contains("; ")
+        && line.split("; ").all(|field| field.split_once(": ").is_some_and(|(name, _)| !name.is_empty()))
 }
 
 /// Whether a line is an item of a list: `- a`, `* a`, `• a`, `1. a`, `2) a`.
@@ -136,6 +145,14 @@ mod tests {
         assert_eq!(texts(text), expected);
         assert_eq!(texts("Điều 5. Khách hàng được hoàn tiền. OK."), ["Điều 5. Khách hàng được hoàn tiền. OK."]);
         assert_eq!(texts("Giá 5đ."), ["Giá 5đ."]);
+    }
+
+    #[test]
+    fn rows_that_carry_their_heads_stand_alone() {
+        let found = texts(
+            "Biểu lãi suất:\nSản phẩm: Vay mua nhà; Lãi suất: 6,8%/năm\nSản phẩm: Vay mua xe; Lãi suất: 7,5%/năm",
+        );
+        assert_eq!(found.len(), 3, "{found:?}");
     }
 
     #[test]

@@ -75,9 +75,7 @@ const SKIPPED: &[&str] = &[
 ];
 
 /// Elements that are needed to find out what others mean, even where they are not read.
-const STRUCTURAL: &[&str] = &[
-    "caption", "dl", "ol", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul",
-];
+const STRUCTURAL: &[&str] = &["caption", "dl", "ol", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul"];
 
 /// Whether text before and after the start or end of an element is apart.
 pub(super) fn is_block(name: &str) -> bool {
@@ -95,29 +93,18 @@ pub(super) fn is_skipped(tag: &StartTag<'_>) -> bool {
     if matches!(&*tag.name, "html" | "body") {
         return false;
     }
-    let is = |name, wanted: &str| {
-        tag.attribute(name)
-            .is_some_and(|value| value.trim().eq_ignore_ascii_case(wanted))
-    };
+    let is = |name, wanted: &str| tag.attribute(name).is_some_and(|value| value.trim().eq_ignore_ascii_case(wanted));
     SKIPPED.binary_search(&&*tag.name).is_ok()
         || (tag.attribute("hidden").is_some() && !is("hidden", "until-found"))
         || is("aria-hidden", "true")
         || tag.attribute("style").is_some_and(hides)
         || (tag.name == "dialog" && tag.attribute("open").is_none())
-        || ["navigation", "contentinfo", "complementary"]
-            .into_iter()
-            .any(|role| is("role", role))
+        || ["navigation", "contentinfo", "complementary"].into_iter().any(|role| is("role", role))
 }
 
 fn hides(style: &str) -> bool {
-    let style: String = style
-        .chars()
-        .filter(|it| !it.is_whitespace())
-        .flat_map(char::to_lowercase)
-        .collect();
-    style
-        .split(';')
-        .any(|rule| rule.starts_with("display:none") || rule.starts_with("visibility:hidden"))
+    let style: String = style.chars().filter(|it| !it.is_whitespace()).flat_map(char::to_lowercase).collect();
+    style.split(';').any(|rule| rule.starts_with("display:none") || rule.starts_with("visibility:hidden"))
 }
 
 #[cfg(test)]

@@ -68,11 +68,7 @@ impl<'a> OpenElements<'a> {
         let is_table = open.name == "table";
         if is_table || matches!(&*open.name, "td" | "th" | "caption") {
             let counts = HashMap::new();
-            self.scopes.push(Scope {
-                base: self.elements.len(),
-                is_table,
-                counts,
-            });
+            self.scopes.push(Scope { base: self.elements.len(), is_table, counts });
         } else {
             *self.counts_mut().entry(open.name.clone()).or_default() += 1;
         }
@@ -81,11 +77,7 @@ impl<'a> OpenElements<'a> {
 
     pub(super) fn pop(&mut self) -> Option<Open<'a>> {
         let open = self.elements.pop()?;
-        if self
-            .scopes
-            .last()
-            .is_some_and(|scope| scope.base == self.elements.len())
-        {
+        if self.scopes.last().is_some_and(|scope| scope.base == self.elements.len()) {
             self.scopes.pop();
         } else if let Some(count) = self.counts_mut().get_mut(&open.name) {
             *count = count.saturating_sub(1);
@@ -111,19 +103,13 @@ impl<'a> OpenElements<'a> {
 
     /// Where the innermost cell or caption stands, if the innermost scope is one.
     pub(super) fn cell(&self) -> Option<usize> {
-        self.scopes
-            .last()
-            .filter(|scope| !scope.is_table)
-            .map(|scope| scope.base)
+        self.scopes.last().filter(|scope| !scope.is_table).map(|scope| scope.base)
     }
 
     /// Where the element of the innermost scope stands, if it has this name.
     pub(super) fn base_named(&self, name: &str) -> Option<usize> {
         let base = self.scopes.last()?.base;
-        self.elements
-            .get(base)
-            .filter(|open| open.name == name)
-            .map(|_| base)
+        self.elements.get(base).filter(|open| open.name == name).map(|_| base)
     }
 
     /// Where the last open item of one of these names stands, if it belongs to the innermost list.
@@ -142,8 +128,6 @@ impl<'a> OpenElements<'a> {
     }
 
     fn counts_mut(&mut self) -> &mut HashMap<Cow<'a, str>, usize> {
-        self.scopes
-            .last_mut()
-            .map_or(&mut self.page, |scope| &mut scope.counts)
+        self.scopes.last_mut().map_or(&mut self.page, |scope| &mut scope.counts)
     }
 }

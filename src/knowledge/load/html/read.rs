@@ -121,38 +121,21 @@ impl<'a, 'c> Reader<'a, 'c> {
         if is_active && is_after_link && tag.name == "a" {
             self.composer.text(" ");
         }
-        let effect = if is_active {
-            self.begin(&tag)
-        } else {
-            Effect::Nothing
-        };
+        let effect = if is_active { self.begin(&tag) } else { Effect::Nothing };
         let is_cell = matches!(&*tag.name, "td" | "th" | "caption");
         let is_misplaced = is_cell && !self.open.is_in_table();
         if is_misplaced {
             self.composer.block_break();
             return;
         }
-        if effect != Effect::Nothing
-            || is_skipped
-            || is_root
-            || self.skipped > 0
-            || is_structural(&tag.name)
-        {
-            self.push(Open {
-                name: tag.name,
-                effect,
-                is_skipped,
-                is_root,
-            });
+        if effect != Effect::Nothing || is_skipped || is_root || self.skipped > 0 || is_structural(&tag.name) {
+            self.push(Open { name: tag.name, effect, is_skipped, is_root });
         }
     }
 
     /// Tells the composer what begins.
     fn begin(&mut self, tag: &StartTag<'a>) -> Effect {
-        let number = |name: &str| {
-            tag.attribute(name)
-                .and_then(|value| value.trim().parse::<usize>().ok())
-        };
+        let number = |name: &str| tag.attribute(name).and_then(|value| value.trim().parse::<usize>().ok());
         match &*tag.name {
             "h1" | "h2" | "h3" | "h4" | "h5" | "h6" => {
                 let level = tag.name.bytes().nth(1).map_or(6, |digit| digit - b'0');
@@ -174,8 +157,7 @@ impl<'a, 'c> Reader<'a, 'c> {
             "ol" => {
                 // A list that counts down is not worth numbers that are wrong.
                 let first = number("start").map_or(1, |start| start as u64);
-                self.composer
-                    .list_start(tag.attribute("reversed").is_none().then_some(first));
+                self.composer.list_start(tag.attribute("reversed").is_none().then_some(first));
                 Effect::List
             }
             "li" | "dt" => {
@@ -187,10 +169,7 @@ impl<'a, 'c> Reader<'a, 'c> {
                 Effect::Block
             }
             "table" => {
-                self.composer.table_start(matches!(
-                    tag.attribute("role"),
-                    Some("presentation" | "none")
-                ));
+                self.composer.table_start(matches!(tag.attribute("role"), Some("presentation" | "none")));
                 Effect::Table
             }
             "tr" => {
@@ -242,19 +221,12 @@ impl<'a, 'c> Reader<'a, 'c> {
 
     /// Ends the elements whose end tags may be left out.
     fn close_implied(&mut self, name: &str) {
-        if (is_block(name) || is_structural(name))
-            && self.open.last().is_some_and(|open| open.name == "p")
-        {
+        if (is_block(name) || is_structural(name)) && self.open.last().is_some_and(|open| open.name == "p") {
             self.close("p");
         }
-        let is_in_heading = self
-            .open
-            .last()
-            .is_some_and(|open| open.effect == Effect::Heading);
+        let is_in_heading = self.open.last().is_some_and(|open| open.effect == Effect::Heading);
         match name {
-            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" if is_in_heading => {
-                self.close_to(self.open.len() - 1)
-            }
+            "h1" | "h2" | "h3" | "h4" | "h5" | "h6" if is_in_heading => self.close_to(self.open.len() - 1),
             // A heading whose end tag was forgotten must not take in the text below it.
             "p" | "ul" | "ol" | "dl" | "blockquote" | "pre" | "section" | "article"
                 if is_in_heading && self.composer.is_in_heading_text() =>
@@ -343,18 +315,11 @@ impl<'a, 'c> Reader<'a, 'c> {
                 None
             }
             "link" => {
-                let relations = tag
-                    .attribute("rel")
-                    .unwrap_or_default()
-                    .split_ascii_whitespace();
-                let is_canonical = relations
-                    .into_iter()
-                    .any(|it| it.eq_ignore_ascii_case("canonical"));
+                let relations = tag.attribute("rel").unwrap_or_default().split_ascii_whitespace();
+                let is_canonical = relations.into_iter().any(|it| it.eq_ignore_ascii_case("canonical"));
                 tag.attribute("href").filter(|_| is_canonical)
             }
-            "meta" => tag
-                .attribute("content")
-                .filter(|_| tag.attribute("property") == Some("og:url")),
+            "meta" => tag.attribute("content").filter(|_| tag.attribute("property") == Some("og:url")),
             _ => None,
         };
         // The canonical link comes before what is stated for social networks.

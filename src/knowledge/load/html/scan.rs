@@ -51,10 +51,7 @@ pub(super) struct StartTag<'a> {
 impl<'a> StartTag<'a> {
     /// An attribute's value as written, with its character references; empty when it has none.
     pub(super) fn attribute(&self, name: &str) -> Option<&'a str> {
-        self.attributes
-            .iter()
-            .find(|(key, _)| *key == name)
-            .map(|(_, value)| *value)
+        self.attributes.iter().find(|(key, _)| *key == name).map(|(_, value)| *value)
     }
 }
 
@@ -71,12 +68,7 @@ pub(super) struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     pub(super) fn new(source: &'a str) -> Self {
-        Self {
-            source,
-            position: 0,
-            raw: None,
-            foreign: 0,
-        }
+        Self { source, position: 0, raw: None, foreign: 0 }
     }
 
     fn cut(&self, from: usize, to: usize) -> &'a str {
@@ -107,13 +99,8 @@ impl<'a> Scanner<'a> {
         loop {
             at = self.seek("</", at);
             let after = at + 2 + name.len();
-            let is_end = self
-                .source
-                .get(at + 2..after)
-                .is_some_and(|it| it.eq_ignore_ascii_case(name))
-                && self
-                    .byte(after)
-                    .is_none_or(|it| is_space(it) || it == b'/' || it == b'>');
+            let is_end = self.source.get(at + 2..after).is_some_and(|it| it.eq_ignore_ascii_case(name))
+                && self.byte(after).is_none_or(|it| is_space(it) || it == b'/' || it == b'>');
             if is_end || at >= self.source.len() {
                 self.position = at;
                 return self.cut(start, at);
@@ -163,9 +150,7 @@ impl<'a> Scanner<'a> {
                 return Some((attributes, self.byte(at.checked_sub(1)?) == Some(b'/')));
             }
             // A name may begin with "=", but not hold one.
-            let name_end = self.pass_while(at + 1, |it| {
-                !is_space(it) && !matches!(it, b'/' | b'>' | b'=')
-            });
+            let name_end = self.pass_while(at + 1, |it| !is_space(it) && !matches!(it, b'/' | b'>' | b'='));
             let name = self.cut(at, name_end);
             at = self.pass_while(name_end, is_space);
             let mut value = "";
@@ -184,9 +169,7 @@ impl<'a> Scanner<'a> {
                     }
                 }
             }
-            if let Some(kept) = KEPT
-                .into_iter()
-                .find(|kept| kept.eq_ignore_ascii_case(name))
+            if let Some(kept) = KEPT.into_iter().find(|kept| kept.eq_ignore_ascii_case(name))
                 && attributes.iter().all(|(there, _)| *there != kept)
             {
                 attributes.push((kept, value));
@@ -197,23 +180,17 @@ impl<'a> Scanner<'a> {
     fn start_tag(&mut self, at: usize) -> Option<StartTag<'a>> {
         let name = self.name(at + 1);
         let (attributes, is_self_closing) = self.attributes()?;
-        let closes_itself =
-            is_self_closing && (self.foreign > 0 || matches!(&*name, "svg" | "math"));
+        let closes_itself = is_self_closing && (self.foreign > 0 || matches!(&*name, "svg" | "math"));
         match &*name {
             "svg" | "math" if !closes_itself => self.foreign += 1,
-            "script" | "style" | "textarea" | "title" | "xmp" | "iframe" | "noembed"
-            | "noframes" | "noscript"
+            "script" | "style" | "textarea" | "title" | "xmp" | "iframe" | "noembed" | "noframes" | "noscript"
                 if !closes_itself =>
             {
                 self.raw = Some(name.clone());
             }
             _ => {}
         }
-        Some(StartTag {
-            name,
-            attributes,
-            closes_itself,
-        })
+        Some(StartTag { name, attributes, closes_itself })
     }
 }
 
@@ -244,11 +221,7 @@ impl<'a> Iterator for Scanner<'a> {
                     };
                     return Some(Token::Start(tag));
                 }
-                Some(b'/')
-                    if self
-                        .byte(open + 2)
-                        .is_some_and(|it| it.is_ascii_alphabetic()) =>
-                {
+                Some(b'/') if self.byte(open + 2).is_some_and(|it| it.is_ascii_alphabetic()) => {
                     let name = self.name(open + 2);
                     if self.attributes().is_none() {
                         self.position = self.source.len();
@@ -326,10 +299,7 @@ mod tests {
             tokens("a<P CLASS=x Hidden lang='vi' href=/a/b?c=d lang=en>b</P >c<br/>"),
             r#"a|+p[("hidden", ""), ("lang", "vi"), ("href", "/a/b?c=d")]|b|-p|c|+br[]|"#
         );
-        assert_eq!(
-            tokens(r#"<a href="x>y"title=z>"#),
-            r#"+a[("href", "x>y")]|"#
-        );
+        assert_eq!(tokens(r#"<a href="x>y"title=z>"#), r#"+a[("href", "x>y")]|"#);
     }
 
     #[test]
@@ -341,24 +311,15 @@ mod tests {
 
     #[test]
     fn comments_and_declarations_are_skipped() {
-        assert_eq!(
-            tokens("<!doctype html>a<!-- <b> -- > -->b<!-->c<!--->d<!--x--!>e<?php ?>f</>g"),
-            "a|b|c|d|e|f|g|"
-        );
+        assert_eq!(tokens("<!doctype html>a<!-- <b> -- > -->b<!-->c<!--->d<!--x--!>e<?php ?>f</>g"), "a|b|c|d|e|f|g|");
         assert_eq!(tokens("a<!-- never closed <p>"), "a|");
     }
 
     #[test]
     fn raw_text_ends_at_its_own_end_tag() {
-        assert_eq!(
-            tokens("<script>if (a</b) '</scripty>'</SCRIPT >x"),
-            "+script[]|if (a</b) '</scripty>'|-script|x|"
-        );
+        assert_eq!(tokens("<script>if (a</b) '</scripty>'</SCRIPT >x"), "+script[]|if (a</b) '</scripty>'|-script|x|");
         assert_eq!(tokens("<title>a <b> c</title>"), "+title[]|a <b> c|-title|");
-        assert_eq!(
-            tokens("<svg><style/><p>x</svg>"),
-            "+svg[]|+style[]|+p[]|x|-svg|"
-        );
+        assert_eq!(tokens("<svg><style/><p>x</svg>"), "+svg[]|+style[]|+p[]|x|-svg|");
         assert_eq!(tokens("<style>x"), "+style[]|x|");
     }
 }

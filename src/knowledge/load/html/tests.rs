@@ -13,12 +13,7 @@ fn outline(source: &str) -> String {
     let mut lines = String::new();
     for section in load(source).sections {
         for block in section.blocks {
-            lines += &format!(
-                "{}|{:?}|{}\n",
-                section.headings.join(">"),
-                block.kind,
-                block.text.replace('\n', "⏎")
-            );
+            lines += &format!("{}|{:?}|{}\n", section.headings.join(">"), block.kind, block.text.replace('\n', "⏎"));
         }
     }
     lines
@@ -33,10 +28,7 @@ fn a_whole_page() {
         <aside>no</aside><h2>Hồ sơ</h2><div>giấy tờ<div>bản sao</div>khác</div><footer>no</footer></body></html>"#;
     let loaded = load(source);
     assert_eq!(loaded.title.as_deref(), Some("Vay & gửi | ABC"));
-    assert_eq!(
-        loaded.url.as_deref(),
-        Some("https://abc.example/vay?a=1&b=2")
-    );
+    assert_eq!(loaded.url.as_deref(), Some("https://abc.example/vay?a=1&b=2"));
     assert_eq!(loaded.language.as_deref(), Some("vi"));
     assert_eq!(
         outline(source),
@@ -60,45 +52,23 @@ fn hidden_parts_are_skipped_to_their_end() {
         "<dialog>no</dialog>",
         "<table><tr hidden><td>no<tr hidden><th>no</table>",
     ] {
-        assert_eq!(
-            outline(&format!("<p>a</p>{hidden}<p>b</p>")),
-            "|Paragraph|a\n|Paragraph|b\n",
-            "{hidden}"
-        );
+        assert_eq!(outline(&format!("<p>a</p>{hidden}<p>b</p>")), "|Paragraph|a\n|Paragraph|b\n", "{hidden}");
     }
-    assert_eq!(
-        outline("<body style='display:none'><div hidden=until-found>a</div>"),
-        "|Paragraph|a\n"
-    );
+    assert_eq!(outline("<body style='display:none'><div hidden=until-found>a</div>"), "|Paragraph|a\n");
 }
 
 #[test]
 fn the_main_part_is_preferred() {
-    assert_eq!(
-        outline("<p>menu</p><main><h1>A</h1><p>b</p></main><p>end</p>"),
-        "A|Paragraph|b\n"
-    );
-    assert_eq!(
-        outline("<p>menu</p><div role=main><div>b</div>c</div><p>end</p>"),
-        "|Paragraph|b\n|Paragraph|c\n"
-    );
-    assert_eq!(
-        outline("<p>menu</p><article><p>a long article</p></article>"),
-        "|Paragraph|a long article\n"
-    );
+    assert_eq!(outline("<p>menu</p><main><h1>A</h1><p>b</p></main><p>end</p>"), "A|Paragraph|b\n");
+    assert_eq!(outline("<p>menu</p><div role=main><div>b</div>c</div><p>end</p>"), "|Paragraph|b\n|Paragraph|c\n");
+    assert_eq!(outline("<p>menu</p><article><p>a long article</p></article>"), "|Paragraph|a long article\n");
     assert_eq!(
         outline("<p>a long page about something</p><article>teaser</article>"),
         "|Paragraph|a long page about something\n|Paragraph|teaser\n"
     );
     // A main part with nothing in it is filled by a script: the rest is all there is.
-    assert_eq!(
-        outline("<p>a</p><main><nav>no</nav></main>"),
-        "|Paragraph|a\n"
-    );
-    assert_eq!(
-        outline("<table><tr><td>menu<td><main><p>b</main></table>"),
-        "|Paragraph|b\n"
-    );
+    assert_eq!(outline("<p>a</p><main><nav>no</nav></main>"), "|Paragraph|a\n");
+    assert_eq!(outline("<table><tr><td>menu<td><main><p>b</main></table>"), "|Paragraph|b\n");
 }
 
 #[test]
@@ -115,24 +85,16 @@ fn tables_are_rows_with_headers() {
         ),
         "|Table|A: x; B: 1⏎A: y; B: 2\n"
     );
-    assert_eq!(
-        outline("<table><tr><td>a<td>b<tr><td>c</table>"),
-        "|Table|a; b⏎c\n"
-    );
+    assert_eq!(outline("<table><tr><td>a<td>b<tr><td>c</table>"), "|Table|a; b⏎c\n");
 }
 
 #[test]
 fn tables_that_arrange_a_page_are_no_tables() {
     assert_eq!(
-        outline(
-            "<table><tr><td>menu<td>x<h1>A</h1>text<table><tr><th>K<tr><td>v</table>more</table>end"
-        ),
+        outline("<table><tr><td>menu<td>x<h1>A</h1>text<table><tr><th>K<tr><td>v</table>more</table>end"),
         "|Paragraph|menu\n|Paragraph|x\nA|Paragraph|text\nA|Table|K: v\nA|Paragraph|more\nA|Paragraph|end\n"
     );
-    assert_eq!(
-        outline("<table role=presentation><tr><td>a<td>b</table>"),
-        "|Paragraph|a\n|Paragraph|b\n"
-    );
+    assert_eq!(outline("<table role=presentation><tr><td>a<td>b</table>"), "|Paragraph|a\n|Paragraph|b\n");
 }
 
 #[test]
@@ -171,22 +133,14 @@ fn no_text_is_glued_together() {
     );
     assert_eq!(
         outline("a<p>b<p>c<div>d</div>e</p>f<td>g<td>h"),
-        ["a", "b", "c", "d", "e", "f", "g", "h"]
-            .map(|it| format!("|Paragraph|{it}\n"))
-            .concat()
+        ["a", "b", "c", "d", "e", "f", "g", "h"].map(|it| format!("|Paragraph|{it}\n")).concat()
     );
-    assert_eq!(
-        outline("<h2><button>Question</button><span>?</span></h2>x"),
-        "Question ?|Paragraph|x\n"
-    );
+    assert_eq!(outline("<h2><button>Question</button><span>?</span></h2>x"), "Question ?|Paragraph|x\n");
 }
 
 #[test]
 fn broken_markup_is_read_on() {
-    assert_eq!(
-        outline("<h1>A<h2>B<p>c</div></section></span>d"),
-        "A>B|Paragraph|c\nA>B|Paragraph|d\n"
-    );
+    assert_eq!(outline("<h1>A<h2>B<p>c</div></section></span>d"), "A>B|Paragraph|c\nA>B|Paragraph|d\n");
     assert_eq!(
         outline("<div>a</section>b<i>c</div>d &lt;e&gt; 1 < 2"),
         "|Paragraph|a\n|Paragraph|bc\n|Paragraph|d <e> 1 < 2\n"
@@ -195,17 +149,7 @@ fn broken_markup_is_read_on() {
 
 #[test]
 fn nothing_readable_is_an_error() {
-    for source in [
-        "",
-        "<title>x</title>",
-        "<script>x</script>",
-        "<p>&nbsp;</p>",
-        "<nav>x",
-    ] {
-        assert_eq!(
-            Html.load(source.as_bytes()),
-            Err(Error::Empty),
-            "{source:?}"
-        );
+    for source in ["", "<title>x</title>", "<script>x</script>", "<p>&nbsp;</p>", "<nav>x"] {
+        assert_eq!(Html.load(source.as_bytes()), Err(Error::Empty), "{source:?}");
     }
 }

@@ -74,11 +74,7 @@ impl Prefix {
 
 /// The length of the marker that a line begins with, in bytes; 0 when it begins with none.
 fn marker(rest: &[u8]) -> usize {
-    let digits = rest
-        .iter()
-        .take(9)
-        .take_while(|it| it.is_ascii_digit())
-        .count();
+    let digits = rest.iter().take(9).take_while(|it| it.is_ascii_digit()).count();
     let sign = match rest.get(digits) {
         Some(b'>') if digits == 0 => return 1,
         Some(b'-' | b'*' | b'+') if digits == 0 => 1,
@@ -97,29 +93,15 @@ mod tests {
 
     #[test]
     fn ordinary_documents_stay_as_they_are() {
-        for source in [
-            "",
-            "a\n  - b\n> > 1. c\n\n---\n**x**\n-5 degrees\n",
-            "12345678901. a\r\n",
-        ] {
+        for source in ["", "a\n  - b\n> > 1. c\n\n---\n**x**\n-5 degrees\n", "12345678901. a\r\n"] {
             assert!(matches!(bounded(source), Cow::Borrowed(_)), "{source:?}");
         }
     }
 
     #[test]
     fn what_is_too_deep_is_left_out_and_words_stay() {
-        let source = format!(
-            "a\n{}b - c\n{}d\n{}e\n1. f",
-            ">".repeat(1000),
-            " ".repeat(1000),
-            "1. - ".repeat(1000)
-        );
-        let expected = format!(
-            "a\n{}b - c\n{}d\n{}e\n1. f",
-            ">".repeat(32),
-            " ".repeat(100),
-            "1. - ".repeat(16)
-        );
+        let source = format!("a\n{}b - c\n{}d\n{}e\n1. f", ">".repeat(1000), " ".repeat(1000), "1. - ".repeat(1000));
+        let expected = format!("a\n{}b - c\n{}d\n{}e\n1. f", ">".repeat(32), " ".repeat(100), "1. - ".repeat(16));
         assert_eq!(bounded(&source), expected);
     }
 }

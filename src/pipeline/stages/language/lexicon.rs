@@ -89,10 +89,7 @@ impl Lexicon {
                 lexicon.letters.entry(letter).or_default().insert(*language);
             }
         }
-        for (table, source) in [
-            (&mut lexicon.endings, ENDINGS),
-            (&mut lexicon.clusters, CLUSTERS),
-        ] {
+        for (table, source) in [(&mut lexicon.endings, ENDINGS), (&mut lexicon.clusters, CLUSTERS)] {
             for (language, parts) in source {
                 for part in parts.split_whitespace() {
                     table.entry(part).or_default().push(*language);
@@ -106,18 +103,10 @@ impl Lexicon {
     fn add_word(&mut self, language: Language, word: &str, rank: usize) {
         // Zipf's law: the word of rank r has a frequency of about 0.06 / (r + 3).
         let weight = (0.06 / (rank as f32 + 3.0) / UNLISTED).ln().max(WORD_LEAST);
-        strengthen(
-            self.words.entry(word.to_owned()).or_default(),
-            language,
-            weight,
-        );
+        strengthen(self.words.entry(word.to_owned()).or_default(), language, weight);
         let folded = fold(word);
         if folded != word {
-            strengthen(
-                self.words.entry(folded).or_default(),
-                language,
-                weight - WITHOUT_SIGNS,
-            );
+            strengthen(self.words.entry(folded).or_default(), language, weight - WITHOUT_SIGNS);
         }
     }
 
@@ -147,10 +136,7 @@ impl Lexicon {
 
     /// The languages that write every special letter of the word; none when it has no special letter.
     pub(super) fn writers(&self, word: &str) -> Option<LanguageSet> {
-        word.chars()
-            .filter_map(|letter| self.letters.get(&letter))
-            .copied()
-            .reduce(LanguageSet::and)
+        word.chars().filter_map(|letter| self.letters.get(&letter)).copied().reduce(LanguageSet::and)
     }
 
     /// Calls back for every ending and cluster of the word.
@@ -160,21 +146,13 @@ impl Lexicon {
         // An ending must leave a stem of two letters, or "being" would be all ending.
         for letters in 2..=LONGEST_ENDING.min(length.saturating_sub(2)) {
             let ending = starts.get(length - letters).and_then(|at| word.get(*at..));
-            ending
-                .and_then(|ending| self.endings.get(ending))
-                .into_iter()
-                .flatten()
-                .for_each(|l| found(*l));
+            ending.and_then(|ending| self.endings.get(ending)).into_iter().flatten().for_each(|l| found(*l));
         }
         for (place, at) in starts.iter().enumerate() {
             for letters in 1..=LONGEST_CLUSTER.min(length - place) {
                 let end = starts.get(place + letters).copied().unwrap_or(word.len());
                 let cluster = word.get(*at..end);
-                cluster
-                    .and_then(|cluster| self.clusters.get(cluster))
-                    .into_iter()
-                    .flatten()
-                    .for_each(|l| found(*l));
+                cluster.and_then(|cluster| self.clusters.get(cluster)).into_iter().flatten().for_each(|l| found(*l));
             }
         }
     }
@@ -196,41 +174,25 @@ mod tests {
     fn words_are_found_with_and_without_signs() {
         let with = lexicon().word("được");
         let without = lexicon().word("duoc");
-        assert!(
-            with.iter()
-                .any(|(language, _)| *language == Language::VIETNAMESE)
-        );
-        assert!(
-            without
-                .iter()
-                .any(|(language, _)| *language == Language::VIETNAMESE)
-        );
+        assert!(with.iter().any(|(language, _)| *language == Language::VIETNAMESE));
+        assert!(without.iter().any(|(language, _)| *language == Language::VIETNAMESE));
         assert!(lexicon().word("qwxz").is_empty());
     }
 
     #[test]
     fn no_ending_or_cluster_is_longer_than_what_is_looked_up() {
         for ending in lexicon().endings.keys() {
-            assert!(
-                (2..=LONGEST_ENDING).contains(&ending.chars().count()),
-                "{ending}"
-            );
+            assert!((2..=LONGEST_ENDING).contains(&ending.chars().count()), "{ending}");
         }
         for cluster in lexicon().clusters.keys() {
-            assert!(
-                (1..=LONGEST_CLUSTER).contains(&cluster.chars().count()),
-                "{cluster}"
-            );
+            assert!((1..=LONGEST_CLUSTER).contains(&cluster.chars().count()), "{cluster}");
         }
     }
 
     #[test]
     fn special_letters_name_their_writers() {
-        let writers = lexicon().writers("đường").map(|set| {
-            Language::all()
-                .filter(|l| set.contains(*l))
-                .collect::<Vec<_>>()
-        });
+        let writers =
+            lexicon().writers("đường").map(|set| Language::all().filter(|l| set.contains(*l)).collect::<Vec<_>>());
         assert_eq!(writers, Some(vec![Language::VIETNAMESE]));
         assert!(lexicon().writers("street").is_none());
     }

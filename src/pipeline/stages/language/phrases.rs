@@ -62,14 +62,8 @@ pub(super) const PHRASES: &[(Language, &str)] = &[
         Language::SWEDISH,
         "hej|god morgon|god kväll|tack|tack så mycket|hur mycket|vad kostar det|pris|ja|nej|hej då|hjälp",
     ),
-    (
-        Language::DANISH,
-        "hej|goddag|godmorgen|tak|mange tak|hvor meget|hvad koster det|pris|ja|nej|farvel|hjælp",
-    ),
-    (
-        Language::NORWEGIAN,
-        "hei|god morgen|god kveld|takk|tusen takk|hvor mye|hva koster det|pris|ja|nei|ha det|hjelp",
-    ),
+    (Language::DANISH, "hej|goddag|godmorgen|tak|mange tak|hvor meget|hvad koster det|pris|ja|nej|farvel|hjælp"),
+    (Language::NORWEGIAN, "hei|god morgen|god kveld|takk|tusen takk|hvor mye|hva koster det|pris|ja|nei|ha det|hjelp"),
     (
         Language::FINNISH,
         "hei|moi|terve|hyvää huomenta|hyvää päivää|kiitos|paljon kiitoksia|kuinka paljon|paljonko maksaa|hinta|kyllä|apua|näkemiin",
@@ -104,10 +98,7 @@ pub(super) const PHRASES: &[(Language, &str)] = &[
         Language::TAGALOG,
         "kumusta|kamusta|magandang umaga|magandang hapon|magandang gabi|salamat|maraming salamat|magkano|magkano po|oo|opo|hindi|tulong|paalam",
     ),
-    (
-        Language::CATALAN,
-        "bon dia|bona tarda|bona nit|gràcies|moltes gràcies|quant|quant costa|sisplau|si us plau|adéu",
-    ),
+    (Language::CATALAN, "bon dia|bona tarda|bona nit|gràcies|moltes gràcies|quant|quant costa|sisplau|si us plau|adéu"),
     (
         Language::RUSSIAN,
         "привет|здравствуйте|добрый день|доброе утро|добрый вечер|спасибо|большое спасибо|сколько|сколько стоит|цена|да|нет|\
@@ -121,26 +112,14 @@ pub(super) const PHRASES: &[(Language, &str)] = &[
         Language::BULGARIAN,
         "здравейте|здравей|здрасти|добър ден|добро утро|благодаря|мерси|колко|колко струва|цена|моля|помощ|довиждане",
     ),
-    (
-        Language::SERBIAN,
-        "здраво|добар дан|добро јутро|хвала|колико|колико кошта|цена|молим|помоћ|довиђења",
-    ),
+    (Language::SERBIAN, "здраво|добар дан|добро јутро|хвала|колико|колико кошта|цена|молим|помоћ|довиђења"),
     (
         Language::ARABIC,
         "مرحبا|أهلا|السلام عليكم|صباح الخير|مساء الخير|شكرا|شكرا جزيلا|كم|كم السعر|بكم|نعم|لا|من فضلك|مساعدة",
     ),
-    (
-        Language::PERSIAN,
-        "سلام|درود|صبح بخیر|ممنون|متشکرم|چقدر|چند|قیمت|بله|نه|لطفا|کمک",
-    ),
-    (
-        Language::URDU,
-        "السلام علیکم|شکریہ|کتنا|کتنے کا ہے|قیمت|جی|ہاں|نہیں|مدد",
-    ),
-    (
-        Language::HINDI,
-        "नमस्ते|नमस्कार|धन्यवाद|शुक्रिया|कितना|कितने का है|कीमत|हाँ|हां|नहीं|कृपया|मदद",
-    ),
+    (Language::PERSIAN, "سلام|درود|صبح بخیر|ممنون|متشکرم|چقدر|چند|قیمت|بله|نه|لطفا|کمک"),
+    (Language::URDU, "السلام علیکم|شکریہ|کتنا|کتنے کا ہے|قیمت|جی|ہاں|نہیں|مدد"),
+    (Language::HINDI, "नमस्ते|नमस्कार|धन्यवाद|शुक्रिया|कितना|कितने का है|कीमत|हाँ|हां|नहीं|कृपया|मदद"),
 ];
 
 /// English words that people write in the middle of any language. They hardly count as English.

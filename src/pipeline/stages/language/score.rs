@@ -52,16 +52,8 @@ const TEMPERATURE: f32 = 1.3;
 
 impl Scores {
     /// Hears all witnesses.
-    pub(super) fn of(
-        tokens: &Tokens,
-        script: Script,
-        allowed: &[Language],
-        prior: Option<Language>,
-    ) -> Self {
-        let mut scores = Self {
-            sums: [0.0; Language::COUNT],
-            script,
-        };
+    pub(super) fn of(tokens: &Tokens, script: Script, allowed: &[Language], prior: Option<Language>) -> Self {
+        let mut scores = Self { sums: [0.0; Language::COUNT], script };
         for language in Language::all() {
             scores.add(language, base(language));
         }
@@ -93,13 +85,8 @@ impl Scores {
             .max_by(|a, b| self.sum(*a).total_cmp(&self.sum(*b)).then(b.cmp(a)))
             .unwrap_or(Language::ENGLISH);
         let best = self.sum(language);
-        let mass: f32 = candidates()
-            .map(|other| ((self.sum(other) - best) / TEMPERATURE).exp())
-            .sum();
-        Detection {
-            language,
-            confidence: (1.0 / mass).clamp(0.0, SUREST),
-        }
+        let mass: f32 = candidates().map(|other| ((self.sum(other) - best) / TEMPERATURE).exp()).sum();
+        Detection { language, confidence: (1.0 / mass).clamp(0.0, SUREST) }
     }
 
     /// Whether the words alone leave no doubt, so that the slowest witness need not be heard.
@@ -180,9 +167,7 @@ impl Scores {
 
 /// What a Latin word's shape says about Vietnamese, beyond what the lists say.
 fn syllable_weight(word: &Token, listed: &[(Language, f32)], writers: Option<LanguageSet>) -> f32 {
-    let is_vietnamese_word = listed
-        .iter()
-        .any(|(language, _)| *language == Language::VIETNAMESE);
+    let is_vietnamese_word = listed.iter().any(|(language, _)| *language == Language::VIETNAMESE);
     let has_foreign_letter = writers.is_some_and(|writers| !writers.contains(Language::VIETNAMESE));
     // A single letter has no shape, and a foreign letter has already spoken.
     if is_vietnamese_word || has_foreign_letter || word.folded.chars().nth(1).is_none() {

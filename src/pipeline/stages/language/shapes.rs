@@ -5,10 +5,7 @@ use crate::domain::language::Language;
 /// The letters beyond a-z (or, outside the Latin script, beyond the shared ones) that a language writes natively.
 /// A word with such a letter speaks against every language that does not have it.
 pub(super) const LETTERS: &[(Language, &str)] = &[
-    (
-        Language::VIETNAMESE,
-        "àáâãèéêìíòóôõùúýăđĩũơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ",
-    ),
+    (Language::VIETNAMESE, "àáâãèéêìíòóôõùúýăđĩũơưạảấầẩẫậắằẳẵặẹẻẽếềểễệỉịọỏốồổỗộớờởỡợụủứừửữựỳỵỷỹ"),
     (Language::SPANISH, "áéíñóúü"),
     (Language::PORTUGUESE, "àáâãçéêíóôõú"),
     (Language::FRENCH, "àâçèéêëîïôùûüÿœæ"),
@@ -54,38 +51,17 @@ pub(super) const LETTERS: &[(Language, &str)] = &[
 
 /// Endings, separated by spaces.
 pub(super) const ENDINGS: &[(Language, &str)] = &[
-    (
-        Language::ENGLISH,
-        "ing ed tion sion ness ment ful less ous ight ity ly able ian ical ship",
-    ),
-    (
-        Language::SPANISH,
-        "ción ciones dad mente ando iendo amos ado ados ada idad illo",
-    ),
-    (
-        Language::PORTUGUESE,
-        "ção ções dade mente ando inho agem ões",
-    ),
-    (
-        Language::FRENCH,
-        "eur eux aire ette ique aient ée és eau ez tion elle ment",
-    ),
-    (
-        Language::GERMAN,
-        "ung ungen keit heit schaft lich isch chen ieren ten",
-    ),
-    (
-        Language::ITALIAN,
-        "zione zioni ità mente issimo are ato ata ello etto anno",
-    ),
+    (Language::ENGLISH, "ing ed tion sion ness ment ful less ous ight ity ly able ian ical ship"),
+    (Language::SPANISH, "ción ciones dad mente ando iendo amos ado ados ada idad illo"),
+    (Language::PORTUGUESE, "ção ções dade mente ando inho agem ões"),
+    (Language::FRENCH, "eur eux aire ette ique aient ée és eau ez tion elle ment"),
+    (Language::GERMAN, "ung ungen keit heit schaft lich isch chen ieren ten"),
+    (Language::ITALIAN, "zione zioni ità mente issimo are ato ata ello etto anno"),
     (Language::DUTCH, "lijk heid tje ing den en"),
     (Language::SWEDISH, "ningen het lig ning orna arna tion"),
     (Language::DANISH, "hed lig ning erne tion"),
     (Language::NORWEGIAN, "het lig ning ene sjon"),
-    (
-        Language::FINNISH,
-        "ssa ssä lla llä sta stä nen tta ttä inen iin",
-    ),
+    (Language::FINNISH, "ssa ssä lla llä sta stä nen tta ttä inen iin"),
     (Language::ESTONIAN, "mine sse ga st ud"),
     (Language::POLISH, "ość owa nie ego ych cie ski ów"),
     (Language::CZECH, "ost ní ova ého ých ský"),
@@ -93,19 +69,10 @@ pub(super) const ENDINGS: &[(Language, &str)] = &[
     (Language::CROATIAN, "ije nja ski ost anje"),
     (Language::HUNGARIAN, "ság ség nak nek ban ben tól ról ást"),
     (Language::ROMANIAN, "ului ilor ește rea ție ul"),
-    (
-        Language::TURKISH,
-        "lar ler yor yorum mak mek dır dir lık lik iniz ınız mış miş ları leri dan den",
-    ),
+    (Language::TURKISH, "lar ler yor yorum mak mek dır dir lık lik iniz ınız mış miş ları leri dan den"),
     (Language::INDONESIAN, "nya kan kah"),
-    (
-        Language::RUSSIAN,
-        "ость ение ание ться ого ами ете ешь ский ция",
-    ),
-    (
-        Language::UKRAINIAN,
-        "ість ення ання тися ого ами ете ський ція",
-    ),
+    (Language::RUSSIAN, "ость ение ание ться ого ами ете ешь ский ция"),
+    (Language::UKRAINIAN, "ість ення ання тися ого ами ете ський ція"),
     (Language::BULGARIAN, "ът ият ите ето та ният ция"),
 ];
 

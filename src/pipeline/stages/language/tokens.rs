@@ -28,12 +28,7 @@ impl Tokens {
     pub(super) fn read(text: &str, max_chars: usize) -> Self {
         // A letter has at most two signs in the languages of the table; what is cut before composing bounds the work
         // for a letter with a million of them.
-        let text: String = text
-            .chars()
-            .take(3 * max_chars)
-            .nfc()
-            .take(max_chars)
-            .collect();
+        let text: String = text.chars().take(3 * max_chars).nfc().take(max_chars).collect();
         let mut words = Vec::new();
         for chunk in text.split_whitespace().filter(|chunk| !is_address(chunk)) {
             read_chunk(chunk, &mut words);
@@ -65,11 +60,7 @@ impl Tokens {
                     continue;
                 };
                 // Kana and Chinese characters are one writing; which of the two it is comes later.
-                let script = if script == Script::Kana {
-                    Script::Han
-                } else {
-                    script
-                };
+                let script = if script == Script::Kana { Script::Han } else { script };
                 let share = weight * script.letter_weight();
                 match shares.iter_mut().find(|(known, _)| *known == script) {
                     Some((_, sum)) => *sum += share,
@@ -77,10 +68,7 @@ impl Tokens {
                 }
             }
         }
-        shares
-            .into_iter()
-            .max_by(|a, b| a.1.total_cmp(&b.1))
-            .map(|(script, _)| script)
+        shares.into_iter().max_by(|a, b| a.1.total_cmp(&b.1)).map(|(script, _)| script)
     }
 
     /// The words of one script.
@@ -101,9 +89,7 @@ impl Tokens {
 
     /// Whether there is a character that Chinese writes all the time and Japanese hardly ever.
     pub(super) fn has_chinese_particle(&self) -> bool {
-        self.characters().any(|character| {
-            "的了吗嗎么麼们們这這那哪你您很谢謝怎呢吧给給没沒还還".contains(character)
-        })
+        self.characters().any(|character| "的了吗嗎么麼们們这這那哪你您很谢謝怎呢吧给給没沒还還".contains(character))
     }
 
     fn characters(&self) -> impl Iterator<Item = char> {
@@ -134,17 +120,9 @@ fn read_chunk(chunk: &str, words: &mut Vec<Token>) {
         if has_ascii_digit && script == Script::Latin {
             continue;
         }
-        let text: String = piece
-            .to_lowercase()
-            .chars()
-            .filter(|character| *character != '\u{307}')
-            .collect();
+        let text: String = piece.to_lowercase().chars().filter(|character| *character != '\u{307}').collect();
         words.push(Token {
-            folded: if script == Script::Latin {
-                fold(&text)
-            } else {
-                text.clone()
-            },
+            folded: if script == Script::Latin { fold(&text) } else { text.clone() },
             is_name: first.is_uppercase(),
             script,
             text,
@@ -157,11 +135,7 @@ mod tests {
     use super::*;
 
     fn texts(message: &str) -> Vec<String> {
-        Tokens::read(message, 400)
-            .words
-            .into_iter()
-            .map(|word| word.text)
-            .collect()
+        Tokens::read(message, 400).words.into_iter().map(|word| word.text).collect()
     }
 
     #[test]
@@ -172,10 +146,7 @@ mod tests {
 
     #[test]
     fn addresses_and_codes_are_left_out() {
-        assert_eq!(
-            texts("see https://example.org/a-b or a.b@example.org AB12CD"),
-            ["see", "or"]
-        );
+        assert_eq!(texts("see https://example.org/a-b or a.b@example.org AB12CD"), ["see", "or"]);
     }
 
     #[test]
@@ -187,10 +158,7 @@ mod tests {
     #[test]
     fn foreign_names_do_not_decide_the_script() {
         let script = |message| Tokens::read(message, 400).main_script();
-        assert_eq!(
-            script("iPhone 17 Pro Max ราคา"),
-            Some(Script::Only(crate::domain::language::Language::THAI))
-        );
+        assert_eq!(script("iPhone 17 Pro Max ราคา"), Some(Script::Only(crate::domain::language::Language::THAI)));
         assert_eq!(script("what does สวัสดี mean"), Some(Script::Latin));
         assert_eq!(script("12 + 30 = ?"), None);
     }

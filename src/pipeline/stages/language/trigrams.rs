@@ -17,16 +17,9 @@ const LETTERS: f32 = 40.0;
     reason = "lengths are below a thousand, and half the precision is plenty"
 )]
 pub(super) fn vote(message: &str, allowed: &[Language]) -> Option<(Language, f32)> {
-    let among: Vec<Lang> = allowed
-        .iter()
-        .filter_map(|language| to_whatlang(*language))
-        .collect();
+    let among: Vec<Lang> = allowed.iter().filter_map(|language| to_whatlang(*language)).collect();
     // With one language allowed or none known there is nothing to choose among, so all are heard.
-    let detector = if among.len() < 2 {
-        Detector::new()
-    } else {
-        Detector::with_allowlist(among)
-    };
+    let detector = if among.len() < 2 { Detector::new() } else { Detector::with_allowlist(among) };
     let info = detector.detect(message)?;
     let length = (message.chars().count() as f32 / LETTERS).min(1.0).sqrt();
     let weight = length * (LEAST + (MOST - LEAST) * info.confidence() as f32);
@@ -89,17 +82,11 @@ const LANGUAGES: &[(Language, Lang)] = &[
 ];
 
 fn to_whatlang(language: Language) -> Option<Lang> {
-    LANGUAGES
-        .iter()
-        .find(|(ours, _)| *ours == language)
-        .map(|(_, theirs)| *theirs)
+    LANGUAGES.iter().find(|(ours, _)| *ours == language).map(|(_, theirs)| *theirs)
 }
 
 fn from_whatlang(lang: Lang) -> Option<Language> {
-    LANGUAGES
-        .iter()
-        .find(|(_, theirs)| *theirs == lang)
-        .map(|(ours, _)| *ours)
+    LANGUAGES.iter().find(|(_, theirs)| *theirs == lang).map(|(ours, _)| *ours)
 }
 
 #[cfg(test)]
@@ -109,8 +96,7 @@ mod tests {
     #[test]
     fn every_language_that_the_trigrams_tell_apart_is_known() {
         // The other languages of `whatlang` have a script of their own, which decides before any trigram.
-        let own_script =
-            "cmn ben kat jpn amh kor ell kan tam tha guj pan tel mal ori mya sin khm hye";
+        let own_script = "cmn ben kat jpn amh kor ell kan tam tha guj pan tel mal ori mya sin khm hye";
         for lang in Lang::all() {
             let known = from_whatlang(*lang).is_some();
             assert_eq!(known, !own_script.contains(lang.code()), "{lang}");

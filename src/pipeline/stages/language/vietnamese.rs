@@ -8,10 +8,7 @@ use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 /// Takes the signs from a lower-case word: `đường` becomes `duong`, `straße` becomes `strasse`.
 pub(super) fn fold(word: &str) -> String {
     let mut folded = String::with_capacity(word.len());
-    for character in word
-        .nfd()
-        .filter(|character| !is_combining_mark(*character))
-    {
+    for character in word.nfd().filter(|character| !is_combining_mark(*character)) {
         match character {
             'đ' | 'ð' => folded.push('d'),
             'ł' => folded.push('l'),
@@ -36,13 +33,11 @@ pub(super) fn is_syllable(word: &str) -> bool {
         return AFTER_QU.contains(&rest);
     }
     if let Some(rest) = word.strip_prefix("gi") {
-        return matches!(rest, "" | "n" | "ng" | "eng" | "et" | "ep")
-            || (!starts_with(rest, "iy") && is_rhyme(rest));
+        return matches!(rest, "" | "n" | "ng" | "eng" | "et" | "ep") || (!starts_with(rest, "iy") && is_rhyme(rest));
     }
     INITIALS.iter().any(|(initial, before)| {
-        word.strip_prefix(initial).is_some_and(|rest| {
-            starts_with(rest, before) && is_rhyme(rest) && y_fits(initial, rest)
-        })
+        word.strip_prefix(initial)
+            .is_some_and(|rest| starts_with(rest, before) && is_rhyme(rest) && y_fits(initial, rest))
     })
 }
 
@@ -54,9 +49,7 @@ fn y_fits(initial: &str, rhyme: &str) -> bool {
 }
 
 fn starts_with(text: &str, letters: &str) -> bool {
-    text.chars()
-        .next()
-        .is_some_and(|first| letters.contains(first))
+    text.chars().next().is_some_and(|first| letters.contains(first))
 }
 
 fn is_rhyme(text: &str) -> bool {
@@ -93,20 +86,18 @@ const INITIALS: &[(&str, &str)] = &[
 
 /// What may follow `qu`.
 const AFTER_QU: &[&str] = &[
-    "a", "ac", "ach", "ai", "an", "ang", "anh", "ao", "at", "au", "ay", "e", "en", "eo", "et",
-    "en", "enh", "eu", "ich", "it", "oc", "on", "ot", "o", "oi", "y", "yen", "yet", "ynh", "yt",
-    "ang",
+    "a", "ac", "ach", "ai", "an", "ang", "anh", "ao", "at", "au", "ay", "e", "en", "eo", "et", "en", "enh", "eu",
+    "ich", "it", "oc", "on", "ot", "o", "oi", "y", "yen", "yet", "ynh", "yt", "ang",
 ];
 
 /// The rhymes, signs taken away, in order for the binary search.
 const RHYMES: &[&str] = &[
-    "a", "ac", "ach", "ai", "am", "an", "ang", "anh", "ao", "ap", "at", "au", "ay", "e", "ec",
-    "ech", "em", "en", "eng", "enh", "eo", "ep", "et", "eu", "i", "ia", "ich", "iec", "iem", "ien",
-    "ieng", "iep", "iet", "ieu", "im", "in", "inh", "ip", "it", "iu", "o", "oa", "oac", "oach",
-    "oai", "oam", "oan", "oang", "oanh", "oat", "oay", "oc", "oe", "oen", "oeo", "oet", "oi", "om",
-    "on", "ong", "op", "ot", "u", "ua", "uan", "uang", "uat", "uay", "uc", "ue", "uech", "ui",
-    "um", "un", "ung", "uo", "uoc", "uoi", "uom", "uon", "uong", "uop", "uot", "uou", "up", "ut",
-    "uu", "uy", "uya", "uych", "uyen", "uyet", "uynh", "uyt", "y", "yem", "yen", "yet", "yeu",
+    "a", "ac", "ach", "ai", "am", "an", "ang", "anh", "ao", "ap", "at", "au", "ay", "e", "ec", "ech", "em", "en",
+    "eng", "enh", "eo", "ep", "et", "eu", "i", "ia", "ich", "iec", "iem", "ien", "ieng", "iep", "iet", "ieu", "im",
+    "in", "inh", "ip", "it", "iu", "o", "oa", "oac", "oach", "oai", "oam", "oan", "oang", "oanh", "oat", "oay", "oc",
+    "oe", "oen", "oeo", "oet", "oi", "om", "on", "ong", "op", "ot", "u", "ua", "uan", "uang", "uat", "uay", "uc", "ue",
+    "uech", "ui", "um", "un", "ung", "uo", "uoc", "uoi", "uom", "uon", "uong", "uop", "uot", "uou", "up", "ut", "uu",
+    "uy", "uya", "uych", "uyen", "uyet", "uynh", "uyt", "y", "yem", "yen", "yet", "yeu",
 ];
 
 #[cfg(test)]

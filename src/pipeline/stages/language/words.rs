@@ -300,10 +300,7 @@ const LATIN: &[(Language, &str)] = &[
      gani ngapi habari asante jambo tafadhali bei msaada nataka naomba pesa kununua leo kesho sasa hapa \
      hapana ndiyo yangu yako kuwa lakini",
     ),
-    (
-        Language::AKAN,
-        "na no sɛ wɔ ne a ɛyɛ me wo yɛ mo ɛna deɛ bi ho mu akwaaba medaase sɛn",
-    ),
+    (Language::AKAN, "na no sɛ wɔ ne a ɛyɛ me wo yɛ mo ɛna deɛ bi ho mu akwaaba medaase sɛn"),
     (
         Language::ZULU,
         "ukuthi futhi kodwa uma ngoba ngiyabonga sawubona unjani yebo cha kanjani malini usizo ngicela ngifuna \
@@ -372,10 +369,7 @@ mod tests {
         let mut seen = HashSet::new();
         for (language, words) in lists() {
             assert!(seen.insert(language), "two lists for {language}");
-            assert!(
-                words.split(' ').count() >= 16,
-                "too few words for {language}"
-            );
+            assert!(words.split(' ').count() >= 16, "too few words for {language}");
             assert_eq!(words.to_lowercase(), words, "{language}");
         }
     }

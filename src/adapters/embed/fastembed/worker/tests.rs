@@ -1,10 +1,6 @@
 //! The threads with an encoder that writes down what it was given and waits for leave to go on.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -21,33 +17,21 @@ struct Scripted {
 
 impl Encode for Scripted {
     fn encode(&mut self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Error> {
-        self.batches
-            .send(texts.iter().map(|text| (*text).to_owned()).collect())
-            .unwrap();
+        self.batches.send(texts.iter().map(|text| (*text).to_owned()).collect()).unwrap();
         self.permissions.recv().unwrap();
         if texts.contains(&"bad") {
             return Err(Error::Encode("a bad text".into()));
         }
-        Ok(texts
-            .iter()
-            .map(|text| vec![f32::from(u16::try_from(text.len()).unwrap())])
-            .collect())
+        Ok(texts.iter().map(|text| vec![f32::from(u16::try_from(text.len()).unwrap())]).collect())
     }
 }
 
 fn passages(batch_size: usize) -> (Passages, Receiver<Vec<String>>, Sender<()>) {
     let (batches, seen) = channel();
     let (permit, permissions) = channel();
-    let mut encoder = Some(Scripted {
-        batches,
-        permissions,
-    });
+    let mut encoder = Some(Scripted { batches, permissions });
     let load = move || encoder.take().ok_or(Error::Stopped);
-    (
-        Passages::start(load, String::new(), batch_size).unwrap(),
-        seen,
-        permit,
-    )
+    (Passages::start(load, String::new(), batch_size).unwrap(), seen, permit)
 }
 
 fn texts(list: &[&str]) -> Vec<String> {
@@ -67,20 +51,10 @@ async fn send<F: Future>(mut request: Pin<&mut F>) {
 async fn batches_hold_texts_of_like_length_and_the_answer_keeps_the_order() {
     let (passages, seen, permit) = passages(2);
     (0..3).for_each(|_| permit.send(()).unwrap());
-    let vectors = passages
-        .embed(texts(&["ccc", "a", "eeeee", "bb", "dddd"]))
-        .await
-        .unwrap();
+    let vectors = passages.embed(texts(&["ccc", "a", "eeeee", "bb", "dddd"])).await.unwrap();
     assert_eq!(vectors, [[3.0], [1.0], [5.0], [2.0], [4.0]]);
     let batches: Vec<_> = seen.try_iter().collect();
-    assert_eq!(
-        batches,
-        [
-            texts(&["dddd", "eeeee"]),
-            texts(&["bb", "ccc"]),
-            texts(&["a"])
-        ]
-    );
+    assert_eq!(batches, [texts(&["dddd", "eeeee"]), texts(&["bb", "ccc"]), texts(&["a"])]);
 }
 
 #[tokio::test]
@@ -88,10 +62,7 @@ async fn long_texts_share_no_batch() {
     let (passages, seen, permit) = passages(8);
     (0..3).for_each(|_| permit.send(()).unwrap());
     let (half, more) = ("h".repeat(BATCH_BYTES / 2), "m".repeat(BATCH_BYTES / 2 + 1));
-    passages
-        .embed(texts(&["a", &half, "bb", &more, &half]))
-        .await
-        .unwrap();
+    passages.embed(texts(&["a", &half, "bb", &more, &half])).await.unwrap();
     let sizes: Vec<_> = seen.try_iter().map(|batch| batch.len()).collect();
     assert_eq!(sizes, [1, 2, 2]);
 }
@@ -140,10 +111,7 @@ async fn dropping_waits_for_the_batch_at_hand_and_for_no_more() {
 async fn a_failing_request_leaves_the_next_one_alone() {
     let (passages, _seen, permit) = passages(1);
     (0..2).for_each(|_| permit.send(()).unwrap());
-    assert!(matches!(
-        passages.embed(texts(&["bad"])).await,
-        Err(Error::Encode(_))
-    ));
+    assert!(matches!(passages.embed(texts(&["bad"])).await, Err(Error::Encode(_))));
     assert_eq!(passages.embed(texts(&["fine"])).await.unwrap(), [[4.0]]);
 }
 
@@ -152,19 +120,9 @@ async fn a_model_that_does_not_load_is_tried_again_with_the_next_request() {
     let (batches, _seen) = channel();
     let (permit, permissions) = channel();
     permit.send(()).unwrap();
-    let mut attempts = vec![
-        Ok(Scripted {
-            batches,
-            permissions,
-        }),
-        Err(Error::BadModel("torn".into())),
-    ];
-    let passages =
-        Passages::start(move || attempts.pop().unwrap(), "passage: ".to_owned(), 8).unwrap();
-    assert!(matches!(
-        passages.embed(texts(&["a"])).await,
-        Err(Error::BadModel(_))
-    ));
+    let mut attempts = vec![Ok(Scripted { batches, permissions }), Err(Error::BadModel("torn".into()))];
+    let passages = Passages::start(move || attempts.pop().unwrap(), "passage: ".to_owned(), 8).unwrap();
+    assert!(matches!(passages.embed(texts(&["a"])).await, Err(Error::BadModel(_))));
     assert_eq!(passages.embed(texts(&["a"])).await.unwrap(), [[10.0]]);
 }
 
@@ -179,19 +137,9 @@ async fn no_passages_are_no_work() {
 async fn questions_run_one_at_a_time_with_their_prefix() {
     let (batches, seen) = channel();
     let (permit, permissions) = channel();
-    let queries = Queries::start(
-        Scripted {
-            batches,
-            permissions,
-        },
-        "query: ".to_owned(),
-    )
-    .unwrap();
+    let queries = Queries::start(Scripted { batches, permissions }, "query: ".to_owned()).unwrap();
     (0..2).for_each(|_| permit.send(()).unwrap());
     let (one, two) = tokio::join!(queries.embed("a"), queries.embed("bb"));
     assert_eq!((one.unwrap(), two.unwrap()), (vec![8.0], vec![9.0]));
-    assert_eq!(
-        seen.try_iter().collect::<Vec<_>>(),
-        [["query: a"], ["query: bb"]]
-    );
+    assert_eq!(seen.try_iter().collect::<Vec<_>>(), [["query: a"], ["query: bb"]]);
 }
