@@ -94,7 +94,7 @@ fn a_data_directory_in_use_is_said_with_its_owner() {
     assert!(site.ok(&["company", "list"]).contains("acme"));
     assert_eq!(site.ledger()["balances"], true);
     let doctor = site.ok(&["doctor"]);
-    assert!(doctor.contains("in use") && doctor.contains("models pull"), "{doctor}");
+    assert!(doctor.contains("in use") && doctor.contains("switched off"), "{doctor}");
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Promises 2, 3, 4 and 6 against SIGKILL at random moments.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::Value;
+use tokio::sync::Notify;
 
 use crate::support::client::Client;
 use crate::support::llm::Provider;
@@ -14,6 +16,11 @@ use crate::support::wait_for;
 /// Turns asked for in all, and how many at a time.
 const TURNS: usize = 120;
 const AT_A_TIME: usize = 6;
+
+/// Kills in all.
+const KILLS: usize = 25;
+/// Events of all the turns of a round together, roughly: the kill falls somewhere among them, or after the last.
+const EVENTS: u64 = AT_A_TIME as u64 * 40;
 
 /// What a client saw of a turn.
 struct Witness {
@@ -38,16 +45,26 @@ async fn what_was_done_is_kept_and_delivered_and_what_was_cut_is_kept_as_far_as_
     // Not a random number of the machine's: a failure can be repeated.
     let mut dice = 0x2545_f491_4f6c_dd1d_u64;
     let mut kills = 0;
-    while witnesses.len() < TURNS {
+    while witnesses.len() < TURNS || kills < KILLS {
         let mut server = site.serve();
         let client = Client::new(&server, "acme", &key);
         let base = witnesses.len();
+        dice ^= dice << 13;
+        dice ^= dice >> 7;
+        dice ^= dice << 17;
+        let fatal = dice % EVENTS;
+        let (seen_events, reached) = (AtomicU64::new(0), Notify::new());
         let asking = (0..AT_A_TIME).map(|n| {
             let client = client.clone();
+            let (seen_events, reached) = (&seen_events, &reached);
             async move {
                 // Three sessions, so that conversations grow and turns of one run side by side.
                 let mut turn = client.try_ask(&format!("Câu hỏi số {}", base + n), &format!("s{}", n % 3)).await?;
-                while turn.next().await.is_some() {}
+                while turn.next().await.is_some() {
+                    if seen_events.fetch_add(1, Ordering::SeqCst) >= fatal {
+                        reached.notify_one();
+                    }
+                }
                 let has_begun = turn.find("start").is_some();
                 has_begun.then(|| Witness {
                     turn_id: turn.turn_id(),
@@ -56,16 +73,17 @@ async fn what_was_done_is_kept_and_delivered_and_what_was_cut_is_kept_as_far_as_
                 })
             }
         });
-        dice ^= dice << 13;
-        dice ^= dice >> 7;
-        dice ^= dice << 17;
-        // A whole answer takes some 100 ms: the kill falls before, into and after it.
-        let moment = Duration::from_millis(20 + dice % 230);
-        let killing = async {
-            tokio::time::sleep(moment).await;
-            server.kill();
+        // The moment is one in the streams' own time, not the clock's: before, among and after their events.
+        let mut asking = pin!(futures::future::join_all(asking));
+        let early = tokio::select! {
+            seen = asking.as_mut() => Some(seen),
+            () = reached.notified() => None,
         };
-        let (seen, ()) = tokio::join!(futures::future::join_all(asking), killing);
+        server.kill();
+        let seen = match early {
+            Some(seen) => seen,
+            None => asking.await,
+        };
         kills += 1;
         witnesses.extend(seen.into_iter().flatten());
     }

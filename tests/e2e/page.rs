@@ -34,7 +34,11 @@ async fn driver(test: &str) -> Option<Driver> {
     Some(driver)
 }
 
-async fn browser(driver: &Driver, size: &str) -> Browser {
+/// A phone, and a laptop.
+const PHONE: (u32, u32) = (390, 844);
+const LAPTOP: (u32, u32) = (1280, 800);
+
+async fn browser(driver: &Driver, (width, height): (u32, u32)) -> Browser {
     let arguments = [
         "--headless",
         "--no-sandbox",
@@ -44,15 +48,17 @@ async fn browser(driver: &Driver, size: &str) -> Browser {
         "--disable-component-update",
         "--disable-sync",
         "--no-first-run",
-        size,
     ];
-    let capabilities = json!({"goog:chromeOptions": {"args": arguments}});
+    let capabilities = json!({"goog:chromeOptions": {
+        "args": arguments,
+        "mobileEmulation": {"deviceMetrics": {"width": width, "height": height, "pixelRatio": 1.0, "touch": false}},
+    }});
     let mut builder = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
     builder.capabilities(capabilities.as_object().unwrap().clone());
     builder.connect(&format!("http://127.0.0.1:{}", driver.1)).await.unwrap()
 }
 
-async fn page(test: &str, model: &str, size: &str) -> Option<(Site, Server, Provider, Driver, Browser)> {
+async fn page(test: &str, model: &str, size: (u32, u32)) -> Option<(Site, Server, Provider, Driver, Browser)> {
     let driver = driver(test).await?;
     let provider = Provider::start().await;
     let site = Site::new(&format!("[auth]\nmode = \"open\"\n{}", provider.config("mock", &[model])));
@@ -91,8 +97,7 @@ async fn finished(browser: &Browser, finish: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_question_is_answered_with_its_stages_as_they_come() {
-    let Some((_site, _server, _provider, _driver, browser)) = page("the page", "citing", "--window-size=390,844").await
-    else {
+    let Some((_site, _server, _provider, _driver, browser)) = page("the page", "citing", PHONE).await else {
         return;
     };
     ask(&browser, "Lãi suất vay mua nhà là bao nhiêu?").await;
@@ -112,9 +117,7 @@ async fn a_question_is_answered_with_its_stages_as_they_come() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn text_grows_and_stop_keeps_it() {
-    let Some((_site, server, _provider, _driver, browser)) =
-        page("stop on the page", "slow", "--window-size=1280,800").await
-    else {
+    let Some((_site, server, _provider, _driver, browser)) = page("stop on the page", "slow", LAPTOP).await else {
         return;
     };
     ask(&browser, "Lãi suất?").await;
@@ -143,8 +146,7 @@ async fn text_grows_and_stop_keeps_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_in_mid_answer_goes_on_with_the_same_turn() {
-    let Some((_site, _server, provider, _driver, browser)) = page("reload", "slow", "--window-size=1280,800").await
-    else {
+    let Some((_site, _server, provider, _driver, browser)) = page("reload", "slow", LAPTOP).await else {
         return;
     };
     ask(&browser, "Lãi suất?").await;

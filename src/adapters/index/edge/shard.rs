@@ -6,9 +6,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use qdrant_edge::{
-    Condition, CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeSparseVectorParams,
+    AnyVariants, Condition, CreateIndex, Distance, EdgeConfig, EdgeOptimizersConfig, EdgeShard, EdgeSparseVectorParams,
     EdgeVectorParams, FieldCondition, FieldIndexOperations, Filter as EdgeFilter, HasIdCondition, JsonPath,
-    KeywordIndexParams, Match, MatchValue, Modifier, NamedQuery, OperationError, Payload, PayloadFieldSchema,
+    KeywordIndexParams, Match, MatchAny, MatchValue, Modifier, NamedQuery, OperationError, Payload, PayloadFieldSchema,
     PayloadSchemaParams, PointId, PointInsertOperations, PointOperations, PointStruct, QueryEnum, Record,
     ScrollRequest, SearchRequest, UpdateOperation, ValueVariants, Vector, VectorInternal, VectorStructInternal,
     Vectors, WalOptions, WithPayloadInterface, WithVector,
@@ -96,16 +96,14 @@ impl Shard {
     pub(super) fn put(&self, documents: &[(DocumentId, Vec<EncodedPassage>)]) -> Result<(), Error> {
         let passages: Vec<&EncodedPassage> = documents.iter().flat_map(|(_, passages)| passages).collect();
         self.insert(&passages)?;
-        for (id, passages) in documents {
-            let kept: HasIdCondition = passages.iter().map(|p| PointId::Uuid(p.passage.id())).collect();
-            self.update(UpdateOperation::PointOperation(PointOperations::DeletePointsByFilter(EdgeFilter {
-                should: None,
-                min_should: None,
-                must: Some(vec![equals("document_id", id.as_str().to_owned())?]),
-                must_not: Some(vec![Condition::HasId(kept)]),
-            })))?;
-        }
-        Ok(())
+        let names = documents.iter().map(|(id, _)| id.as_str().to_owned()).collect();
+        let kept: HasIdCondition = passages.iter().map(|encoded| PointId::Uuid(encoded.passage.id())).collect();
+        self.update(UpdateOperation::PointOperation(PointOperations::DeletePointsByFilter(EdgeFilter {
+            should: None,
+            min_should: None,
+            must: Some(vec![matches("document_id", Match::Any(MatchAny { any: AnyVariants::Strings(names) }))?]),
+            must_not: Some(vec![Condition::HasId(kept)]),
+        })))
     }
 
     /// Adds passages, in place of those with the same ids.
@@ -321,8 +319,11 @@ fn written(value: &impl serde::Serialize) -> Result<String, Error> {
 }
 
 fn equals(field: &str, value: String) -> Result<Condition, Error> {
-    let matches = Match::Value(MatchValue { value: ValueVariants::String(value) });
-    Ok(Condition::Field(FieldCondition::new_match(json_path(field)?, matches)))
+    matches(field, Match::Value(MatchValue { value: ValueVariants::String(value) }))
+}
+
+fn matches(field: &str, value: Match) -> Result<Condition, Error> {
+    Ok(Condition::Field(FieldCondition::new_match(json_path(field)?, value)))
 }
 
 fn json_path(field: &str) -> Result<JsonPath, Error> {
