@@ -72,7 +72,7 @@ fn lines() -> impl Iterator<Item = String> {
     let is_terminal = std::io::stdin().is_terminal();
     std::iter::from_fn(move || {
         if is_terminal {
-            print!("> ");
+            write!(std::io::stdout(), "> ").ok()?;
             std::io::stdout().flush().ok()?;
         }
         let mut line = String::new();

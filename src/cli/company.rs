@@ -86,14 +86,14 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             let is_new = store.put_company(&company).await?;
             let (key, secret) = ApiKey::issue(id.clone(), super::random()?, now);
             store.add_key(&key).await?;
-            println!("{} company {id}", if is_new { "added" } else { "changed" });
-            println!("its API key, shown only now: {secret}");
+            say!("{} company {id}", if is_new { "added" } else { "changed" });
+            say!("its API key, shown only now: {secret}");
         }
         Command::List => {
             for company in parts::store(&settings)?.companies().await? {
                 let industry = company.industry.as_deref().unwrap_or("-");
                 let languages: Vec<&str> = company.languages.iter().map(|language| language.code()).collect();
-                println!("{}\t{}\t{industry}\t{}", company.id, company.name, languages.join(","));
+                say!("{}\t{}\t{industry}\t{}", company.id, company.name, languages.join(","));
             }
         }
         Command::Show { id } => {
@@ -102,11 +102,11 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             let documents = store.documents(&scope).await?;
             let endpoints = store.endpoints(&scope).await?;
             let catalog = parts::catalog(&settings)?;
-            println!("{}", serde_json::to_string_pretty(&company)?);
-            println!("pipeline   {}", catalog.for_company(&company, None).definition.name);
-            println!("documents  {}", documents.len());
-            println!("passages   {}", documents.iter().map(|document| document.passages).sum::<usize>());
-            println!("endpoints  {}", endpoints.len());
+            say!("{}", serde_json::to_string_pretty(&company)?);
+            say!("pipeline   {}", catalog.for_company(&company, None).definition.name);
+            say!("documents  {}", documents.len());
+            say!("passages   {}", documents.iter().map(|document| document.passages).sum::<usize>());
+            say!("endpoints  {}", endpoints.len());
         }
         Command::Remove { id, yes } => remove(&common, id, yes).await?,
     }
@@ -130,6 +130,6 @@ async fn remove(common: &Common, id: CompanyId, yes: bool) -> anyhow::Result<()>
         "company_id": id, "conversations": erased.conversations, "turns": erased.turns, "documents": erased.documents,
         "passages": passages, "messages": messages, "keys": keys, "endpoints": endpoints,
     });
-    println!("{}", serde_json::to_string_pretty(&receipt)?);
+    say!("{}", serde_json::to_string_pretty(&receipt)?);
     Ok(())
 }

@@ -16,10 +16,10 @@ pub(super) enum Command {
 
 pub(super) fn run(common: &Common, command: &Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Default => print!("{}", crate::config::DEFAULT_FILE),
+        Command::Default => say!("{}", crate::config::DEFAULT_FILE.trim_end()),
         Command::Check => {
             common.settings(&[], None)?;
-            println!("the settings are right");
+            say!("the settings are right");
         }
     }
     Ok(ExitCode::SUCCESS)

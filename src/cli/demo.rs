@@ -115,7 +115,7 @@ async fn bring_knowledge(settings: &Settings, parts: &Parts, company: &Company) 
     }
     progress.finish();
     if changed > 0 {
-        println!("{changed} documents were put into the knowledge of {}", company.name);
+        say!("{changed} documents were put into the knowledge of {}", company.name);
     }
     Ok(())
 }
@@ -134,24 +134,24 @@ fn greet(
     questions: &HashMap<CompanyId, Vec<String>>,
     has_model: bool,
 ) {
-    println!("\nTurnpike is ready: {} answers at\n\n    {address}/\n", company.name);
-    println!("Three questions to try there, or with `curl`:\n");
+    say!("\nTurnpike is ready: {} answers at\n\n    {address}/\n", company.name);
+    say!("Three questions to try there, or with `curl`:\n");
     let questions: Vec<&String> = questions.get(&company.id).into_iter().flatten().collect();
     for question in &questions {
-        println!("    {question}");
+        say!("    {question}");
     }
     if let Some(question) = questions.first() {
         let body = serde_json::json!({"message": question, "company_id": company.id});
-        println!("\n    curl -N {address}/api/unified/chat-stream -H 'content-type: application/json' -d '{body}'");
+        say!("\n    curl -N {address}/api/unified/chat-stream -H 'content-type: application/json' -d '{body}'");
     }
-    println!("\nHealth: {address}/readyz   Metrics: {address}/metrics   Data: {}", settings.data_dir.display());
+    say!("\nHealth: {address}/readyz   Metrics: {address}/metrics   Data: {}", settings.data_dir.display());
     if !has_model {
-        println!("Without an embedding model keywords decide alone; `make models` brings one.");
+        say!("Without an embedding model keywords decide alone; `make models` brings one.");
     }
     if settings.providers.is_empty() {
-        println!(
+        say!(
             "Without a language model the best passages are quoted; set OPENAI_API_KEY, GEMINI_API_KEY, DEEPSEEK_API_KEY or QWEN_BASE_URL for one."
         );
     }
-    println!("Ctrl-C stops.\n");
+    say!("Ctrl-C stops.\n");
 }

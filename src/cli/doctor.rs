@@ -126,7 +126,7 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
         found("auth", State::Degraded, "open: whoever reaches the address reads every company's data".to_owned());
     }
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&findings)?);
+        say!("{}", serde_json::to_string_pretty(&findings)?);
     } else {
         for finding in &findings {
             let word = match finding.state {
@@ -134,7 +134,7 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
                 State::Degraded => "degraded",
                 State::Broken => "BROKEN",
             };
-            println!("{:<16}{word:<10}{}", finding.part, finding.detail);
+            say!("{:<16}{word:<10}{}", finding.part, finding.detail);
         }
     }
     let broken = findings.iter().any(|finding| finding.state == State::Broken);

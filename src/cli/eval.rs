@@ -82,7 +82,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
         }
         Command::Intent { jsonl, errors } => intent(&*parts::catalog(&settings)?, &lines(&jsonl)?, errors),
     };
-    println!("{}", serde_json::to_string_pretty(&report)?);
+    say!("{}", serde_json::to_string_pretty(&report)?);
     Ok(ExitCode::SUCCESS)
 }
 

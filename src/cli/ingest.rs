@@ -56,12 +56,12 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
     progress.finish();
     let report = report?;
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         for failure in &report.failed {
             eprintln!("{}: {}", failure.path.display(), failure.reason);
         }
-        println!(
+        say!(
             "{} added, {} updated, {} unchanged, {} removed, {} failed; {} passages written{}",
             report.added,
             report.updated,
@@ -82,6 +82,6 @@ pub(super) async fn reindex(common: Common, arguments: ReindexArguments) -> anyh
     let progress = Progress::new("encoding");
     let count = parts.ingester(&settings, &company)?.reindex(&scope, &progress).await;
     progress.finish();
-    println!("{} passages encoded with {}", count?, parts.encoder);
+    say!("{} passages encoded with {}", count?, parts.encoder);
     Ok(ExitCode::SUCCESS)
 }

@@ -1,5 +1,12 @@
 //! The command line: one file per command. It reads settings, asks [`crate::roles`] for the parts, and prints.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a command line does")]
+#![expect(clippy::print_stderr, reason = "printing is what a command line does")]
+
+/// Prints a line. A reader that went away, such as `head`, ends the process in silence.
+macro_rules! say {
+    ($($argument:tt)*) => {
+        $crate::cli::print_line(format_args!($($argument)*))
+    };
+}
 
 mod chat;
 mod company;
@@ -172,4 +179,13 @@ fn random<const N: usize>() -> anyhow::Result<[u8; N]> {
     let mut bytes = [0; N];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("the system gives no random bytes: {error}"))?;
     Ok(bytes)
+}
+
+fn print_line(line: std::fmt::Arguments<'_>) {
+    use std::io::Write;
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_fmt(line).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush()) {
+        let code = if error.kind() == std::io::ErrorKind::BrokenPipe { 0 } else { 1 };
+        std::process::exit(code);
+    }
 }

@@ -45,7 +45,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
     let mut pipelines: Vec<_> = catalog.iter().collect();
     pipelines.sort_by(|a, b| a.definition.name.cmp(&b.definition.name));
     let Command::Test { only, .. } = command else {
-        println!("{} pipelines are right", pipelines.len());
+        say!("{} pipelines are right", pipelines.len());
         return Ok(ExitCode::SUCCESS);
     };
     let detector = Detector::new();
@@ -62,13 +62,13 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
                 passed += 1;
             } else {
                 failed += 1;
-                println!("{}:{}: {}", definition.file, result.case.line, result.case.message);
+                say!("{}:{}: {}", definition.file, result.case.line, result.case.message);
                 for failure in &result.failures {
-                    println!("    {failure}");
+                    say!("    {failure}");
                 }
             }
         }
     }
-    println!("{passed} passed, {failed} failed");
+    say!("{passed} passed, {failed} failed");
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -70,16 +70,13 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
                     },
                     "queues": queues, "balances": balances,
                 });
-                println!("{}", serde_json::to_string_pretty(&ledger)?);
+                say!("{}", serde_json::to_string_pretty(&ledger)?);
             } else {
-                println!(
-                    "{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}  ",
-                    "queue", "accepted", "done", "dead", "pending", "erased"
-                );
+                say!("{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}  ", "queue", "accepted", "done", "dead", "pending", "erased");
                 let waiting = spool.accepted - spool.forwarded;
-                println!("{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}", "spool", spool.accepted, spool.forwarded, 0, waiting, 0);
+                say!("{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}", "spool", spool.accepted, spool.forwarded, 0, waiting, 0);
                 for account in &accounts {
-                    println!(
+                    say!(
                         "{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}  {}",
                         account.queue,
                         account.accepted,
@@ -91,7 +88,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
                     );
                 }
                 if spool.unfinished_turns > 0 {
-                    println!("{} turns are under way, or were when the process died", spool.unfinished_turns);
+                    say!("{} turns are under way, or were when the process died", spool.unfinished_turns);
                 }
             }
             Ok(if balances { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -105,9 +102,9 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
                         "attempts": letter.message.attempts, "reason": letter.reason,
                         "died_at": letter.died_at.format(&time::format_description::well_known::Rfc3339)?,
                     });
-                    println!("{line}");
+                    say!("{line}");
                 } else {
-                    println!(
+                    say!(
                         "{}  {}  {}  after {} tries: {}",
                         letter.message.id,
                         letter.queue,
@@ -118,13 +115,13 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
                 }
             }
             if letters.is_empty() && !json {
-                println!("nothing was given up");
+                say!("nothing was given up");
             }
             Ok(ExitCode::SUCCESS)
         }
         Command::Redrive { queue, id } => {
             let count = parts::bus(&settings)?.redrive(named(queue.as_deref())?, id).await?;
-            println!("{count} messages are tried again");
+            say!("{count} messages are tried again");
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -54,17 +54,17 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&hits)?);
+        say!("{}", serde_json::to_string_pretty(&hits)?);
         return Ok(ExitCode::SUCCESS);
     }
     if found.is_empty() {
-        println!("nothing relevant");
+        say!("nothing relevant");
     }
     for (n, ranked) in found.iter().enumerate() {
         let passage = &ranked.hit.passage;
-        println!("{}. {}  {}  relevance {:.2}", n + 1, passage.document_id, passage.title, ranked.relevance);
+        say!("{}. {}  {}  relevance {:.2}", n + 1, passage.document_id, passage.title, ranked.relevance);
         for line in passage.text.lines() {
-            println!("   {line}");
+            say!("   {line}");
         }
     }
     Ok(ExitCode::SUCCESS)

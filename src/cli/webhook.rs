@@ -79,15 +79,15 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
                 created_at: OffsetDateTime::now_utc(),
             };
             store.add_endpoint(&scope, &endpoint).await?;
-            println!("added endpoint {}", endpoint.id);
-            println!("its secret, shown only now: {secret}");
+            say!("added endpoint {}", endpoint.id);
+            say!("its secret, shown only now: {secret}");
         }
         Command::List { company } => {
             let (_, scope) = super::company(store.as_ref(), &company).await?;
             for endpoint in store.endpoints(&scope).await? {
                 let events: Vec<&str> = endpoint.event_types.iter().map(|event| event.as_str()).collect();
                 let state = endpoint.disabled.map_or_else(|| "on".to_owned(), |reason| format!("off: {reason}"));
-                println!("{}\t{}\t{}\t{state}", endpoint.id, endpoint.url, events.join(","));
+                say!("{}\t{}\t{}\t{state}", endpoint.id, endpoint.url, events.join(","));
             }
         }
         Command::Test { company, endpoint } => {
@@ -128,15 +128,15 @@ async fn test(settings: &Settings, endpoint: &Endpoint) -> anyhow::Result<ExitCo
     let ms = started.elapsed().as_millis();
     match answered {
         Ok(answer) => {
-            println!("{} answered {} after {ms} ms", endpoint.url, answer.status);
+            say!("{} answered {} after {ms} ms", endpoint.url, answer.status);
             let body = String::from_utf8_lossy(&answer.body_start);
             if !body.trim().is_empty() {
-                println!("{}", body.chars().take(500).collect::<String>());
+                say!("{}", body.chars().take(500).collect::<String>());
             }
             Ok(if (200..300).contains(&answer.status) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Err(error) => {
-            println!("{} did not answer after {ms} ms: {error}", endpoint.url);
+            say!("{} did not answer after {ms} ms: {error}", endpoint.url);
             Ok(ExitCode::FAILURE)
         }
     }

@@ -130,7 +130,7 @@ pub struct Limits {
     pub streams: usize,
     /// Open turns of one company.
     pub streams_per_company: usize,
-    /// Requests per minute and key.
+    /// Requests per minute and company.
     pub requests_per_minute: u32,
     /// Largest document in bytes.
     pub document_bytes: usize,

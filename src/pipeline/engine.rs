@@ -10,7 +10,7 @@ use super::ask::{Ask, Refused};
 use super::catalog::Catalog;
 use super::chain::Chain;
 use super::history::History;
-use super::live::{Busy, Known, LiveTurn, LiveTurns, Reader, TurnHead};
+use super::live::{Busy, Known, LiveTurn, LiveTurns, Reader, TurnEvent, TurnHead};
 use super::stages::language::Detector;
 use super::stages::retrieve::Retriever;
 use super::turn::Turn;
@@ -127,8 +127,9 @@ impl Engine {
         let engine = Arc::clone(self);
         let started = Instant::now();
         tasks::spawn("turn", async move {
+            let ending = Ending { engine: &engine, live: &live };
             Turn::new(&engine, ask, &live, started).run().await;
-            engine.turns.release(live.head());
+            drop(ending);
         });
         Ok(reader)
     }
@@ -156,5 +157,24 @@ impl Engine {
             return Err(Refused::KeyReused);
         }
         Ok(Some(LiveTurn::of_record(&stored.record).read(0)))
+    }
+}
+
+/// What the end of a turn's task is bound to see to, also when the task panics: its readers are told, and its place is
+/// free again. What it left in its journal is mended at the next start.
+struct Ending<'a> {
+    engine: &'a Engine,
+    live: &'a LiveTurn,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        // A turn that ended takes no further event.
+        self.live.push(TurnEvent::Error {
+            code: "internal",
+            message: "Something went wrong on our side. Please ask again.".to_owned(),
+            retryable: true,
+        });
+        self.engine.turns.release(self.live.head());
     }
 }

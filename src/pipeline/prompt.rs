@@ -172,8 +172,6 @@ fn object(entries: &serde_json::Map<String, serde_json::Value>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
-
     use serde_json::json;
 
     use super::*;

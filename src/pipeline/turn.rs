@@ -342,6 +342,7 @@ impl<'a> Turn<'a> {
         }
         self.record.finished_at = OffsetDateTime::now_utc();
         self.record.timings.total_ms = self.ms();
+        self.journal.finished(&self.record);
         let event = Event::turn_finished(&self.record, self.ask.traceparent.clone());
         let committed = match &event {
             Ok(event) => self.engine.parts.outbox.commit(event).await.map_err(|error| error.to_string()),

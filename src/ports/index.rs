@@ -17,9 +17,9 @@ pub enum Error {
         /// Whose index.
         company: String,
         /// What made it.
-        index: Encoder,
+        index: Box<Encoder>,
         /// What would read or write it.
-        current: Encoder,
+        current: Box<Encoder>,
     },
     /// The index cannot be reached or opened.
     #[error("the knowledge index is unavailable: {0}")]

@@ -1,4 +1,5 @@
-//! What the service needs of the outside, as traits. Each has a contract suite in `tests/contract` that every adapter passes.
+//! What the service needs of the outside, as traits. Bus, directory, index and store have a contract suite in
+//! `tests/contract` that every adapter of theirs passes.
 
 pub mod bus;
 pub mod directory;

@@ -62,6 +62,9 @@ pub trait Journal: Send + Sync {
     /// Writes down a piece of the answer, before the client gets it.
     fn content(&self, text: &str);
 
+    /// Writes down the turn as it ended, before it is committed: a crash in between keeps it as it is.
+    fn finished(&self, record: &TurnRecord);
+
     /// The answer begins again from nothing.
     fn reset(&self);
 

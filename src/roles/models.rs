@@ -44,7 +44,7 @@ pub fn chain(settings: &Settings) -> anyhow::Result<Chain> {
             models.push(model);
         }
     }
-    // Unless the settings say otherwise, each provider's preferred model stands in the chain, in the order written.
+    // Unless the settings say otherwise, each provider's preferred model stands in the chain, in the order of their names.
     let mut settings = settings.clone();
     if settings.models.chain.is_empty() {
         settings.models.chain = settings

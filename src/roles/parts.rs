@@ -102,7 +102,7 @@ impl Parts {
         // Loading a model takes a while of one core.
         let embedder = tokio::task::spawn_blocking(move || embedder(&loading)).await??;
         let encoder = encoder(embedder.as_ref());
-        let edge = edge::Settings { open_shards: settings.index.open_shards, ..edge::Settings::default() };
+        let edge = edge::Settings { open_shards: settings.index.open_shards };
         let index = Arc::new(EdgeIndex::new(dir.index(), encoder.clone(), edge));
         Ok(Self { dir, store, bus, index, embedder, encoder, catalog, _lock: lock })
     }
@@ -156,7 +156,7 @@ impl Parts {
         })
     }
 
-    /// Sends what waits in the spool on to the bus, unfinished turns included.
+    /// Sends what waits in the spool on to the bus, unfinished turns included, and leaves nothing of it in the spool.
     ///
     /// # Errors
     /// When the spool cannot be read or written.
@@ -169,7 +169,11 @@ impl Parts {
         stop.cancel();
         // A task that panicked has been logged.
         let _ = forwarder.await;
-        tokio::task::spawn_blocking(move || spool.close()).await?;
+        tokio::task::spawn_blocking(move || {
+            spool.close();
+            spool.purge()
+        })
+        .await??;
         Ok(())
     }
 }

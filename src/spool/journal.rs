@@ -63,6 +63,8 @@ fn is_journal(path: &Path) -> bool {
 #[serde(rename_all = "snake_case")]
 enum Line<'a> {
     Record(#[serde(borrow)] std::borrow::Cow<'a, serde_json::value::RawValue>),
+    /// The turn as it ended: nothing follows.
+    Finished(#[serde(borrow)] std::borrow::Cow<'a, serde_json::value::RawValue>),
     Content(std::borrow::Cow<'a, str>),
     Reset,
     Left(usize),
@@ -78,6 +80,11 @@ fn replay(bytes: &[u8], ended: Option<std::time::SystemTime>) -> Option<TurnReco
     for line in bytes.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
         match serde_json::from_slice::<Line<'_>>(line) {
             Ok(Line::Record(raw)) => record = serde_json::from_str(raw.get()).ok().or(record),
+            Ok(Line::Finished(raw)) => {
+                if let Ok(finished) = serde_json::from_str(raw.get()) {
+                    return Some(finished);
+                }
+            }
             Ok(Line::Content(text)) => answer.push_str(&text),
             Ok(Line::Reset) => {
                 answer.clear();
@@ -123,12 +130,24 @@ impl FileJournal {
     }
 }
 
-impl Journal for FileJournal {
-    fn record(&self, record: &TurnRecord) {
+type Raw<'a> = std::borrow::Cow<'a, serde_json::value::RawValue>;
+
+impl FileJournal {
+    fn write_record(&self, record: &TurnRecord, line: impl Fn(Raw<'static>) -> Line<'static>) {
         match serde_json::value::to_raw_value(record) {
-            Ok(raw) => self.write(&Line::Record(std::borrow::Cow::Owned(raw))),
+            Ok(raw) => self.write(&line(std::borrow::Cow::Owned(raw))),
             Err(_) => self.whole.store(false, Ordering::Relaxed),
         }
+    }
+}
+
+impl Journal for FileJournal {
+    fn record(&self, record: &TurnRecord) {
+        self.write_record(record, Line::Record);
+    }
+
+    fn finished(&self, record: &TurnRecord) {
+        self.write_record(record, Line::Finished);
     }
 
     fn content(&self, text: &str) {

@@ -155,6 +155,27 @@ impl Spool {
         let _ = forwarded.wait_for(|&sequence| sequence >= target).await;
     }
 
+    /// Removes what has reached the bus, and what crashes have torn off: nothing of it is needed any more, and whoever is
+    /// to be forgotten must not stay in it. The spool must be closed and drained.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub fn purge(&self) -> std::io::Result<()> {
+        let cursor = *self.shared.state.forwarded.borrow();
+        for (path, first) in segment::list(&self.shared.dir)? {
+            if segment::scan(&path, first)?.last <= cursor {
+                std::fs::remove_file(path)?;
+            }
+        }
+        for entry in std::fs::read_dir(&self.shared.dir)? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "torn") || path.ends_with("spare") {
+                std::fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Writes what is still in memory and closes. Later appends are refused.
     pub fn close(&self) {
         self.shared.appends.lock().take();

@@ -111,7 +111,9 @@ fn technologies_stay_in_their_adapters() {
         for (technology, places) in homes {
             let used = text.lines().any(|line| {
                 let at = line.find(technology);
-                at.is_some_and(|at| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '"'))
+                at.is_some_and(|at| {
+                    !line.split_at(at).0.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '"')
+                })
             });
             if used && !places.iter().any(|place| name.starts_with(place)) {
                 wrong.push(format!("{name} uses {technology}"));

@@ -1,5 +1,6 @@
 //! End to end: the real binary as a process, real faults, clients over real sockets.
 
+#![allow(unreachable_pub, reason = "nothing uses a test crate from outside")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,4 @@
 //! Tests of loading, joining and refusing pipeline files.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 
 use super::*;
 

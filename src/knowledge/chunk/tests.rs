@@ -1,7 +1,5 @@
 //! What passages promise.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;

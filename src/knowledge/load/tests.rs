@@ -1,7 +1,5 @@
 //! Choosing loaders, limits, and documents made to be slow.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use std::path::Path;
 use std::time::{Duration, Instant};
 

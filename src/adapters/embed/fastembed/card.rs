@@ -129,7 +129,6 @@ const PLAIN: Family = Family { mark: "", query_prefix: "", passage_prefix: "", l
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
     use super::*;
 
     const TEXT: &str = "name = \"m\"\ndimensions = 4\npooling = \"mean\"\nlanguages = [\"en\"]\nmax_tokens = 16\n\

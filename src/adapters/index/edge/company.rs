@@ -339,8 +339,8 @@ impl CompanyIndex {
     fn mismatch(&self, manifest: &Manifest) -> Error {
         Error::EncoderMismatch {
             company: self.folder.company.to_string(),
-            index: manifest.encoder.clone(),
-            current: self.encoder.clone(),
+            index: Box::new(manifest.encoder.clone()),
+            current: Box::new(self.encoder.clone()),
         }
     }
 

@@ -1,7 +1,5 @@
 //! What HTML becomes.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use super::*;
 
 fn load(source: &str) -> Loaded {

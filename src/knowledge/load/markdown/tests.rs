@@ -1,7 +1,5 @@
 //! What Markdown becomes.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
 use super::super::{BlockKind, Section};
 use super::*;
 

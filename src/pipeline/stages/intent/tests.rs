@@ -1,5 +1,4 @@
 //! Tests of the classifier on the built-in pipelines.
-#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 use std::sync::OnceLock;
 

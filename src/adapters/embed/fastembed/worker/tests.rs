@@ -1,7 +1,5 @@
 //! The threads with an encoder that writes down what it was given and waits for leave to go on.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
-
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
