@@ -17,7 +17,7 @@ use super::stages::generate::Answer;
 use super::stages::language::Hints;
 use super::stages::retrieve::Retrieved;
 use super::stages::rewrite;
-use crate::config::pipelines::Agent;
+use crate::config::pipelines::{Agent, GENERAL_INTENT};
 use crate::domain::conversation::{Message, Role};
 use crate::domain::event::{Event, EventType, GATEWAY, Origin};
 use crate::domain::turn::{Degraded, IntentFound, Timings, Usage};
@@ -25,6 +25,8 @@ use crate::domain::{FinishReason, Language, TurnRecord};
 use crate::ports::model::{self, FinishReason as ModelFinish};
 use crate::ports::outbox::Journal;
 
+/// Confidence from which a message of the general intent is taken for small talk.
+const SMALL_TALK: f32 = 0.7;
 /// Characters that a token stands for, where no provider counts.
 const CHARS_PER_TOKEN: usize = 4;
 
@@ -190,7 +192,13 @@ impl<'a> Turn<'a> {
 
     /// The question made whole, if it leans on the one before.
     async fn rewritten(&self, language: Language) -> Option<String> {
-        let last = self.past.last_question().filter(|_| rewrite::is_follow_up(&self.ask.message))?;
+        // A greeting is as short as a follow-up, and leans on nothing.
+        let is_small_talk = self
+            .record
+            .intent
+            .as_ref()
+            .is_some_and(|found| found.intent == GENERAL_INTENT && found.confidence >= SMALL_TALK);
+        let last = self.past.last_question().filter(|_| !is_small_talk && rewrite::is_follow_up(&self.ask.message))?;
         let models = &self.engine.parts.settings.models;
         if models.rewrite_follow_ups
             && let Some(model) = self.engine.parts.chain.first()

@@ -17,7 +17,7 @@ use crate::http::auth::Gate;
 use crate::http::{self, App};
 use crate::pipeline::engine::{self, Engine};
 use crate::pipeline::stages::retrieve::Retriever;
-use crate::ports::bus::Bus;
+use crate::ports::bus::{Bus, Queue};
 use crate::ports::outbox::Outbox;
 use crate::runtime::{tasks, telemetry};
 use crate::spool::{self, Spool};
@@ -137,9 +137,10 @@ impl Service {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
             self.spool.drained().await;
+            self.stored().await;
         };
         if tokio::time::timeout(DRAIN, turns_ended).await.is_err() {
-            tracing::warn!("events stay in the spool; the next start goes on with them");
+            tracing::warn!("some events wait in the spool or on the bus; the next start goes on with them");
         }
         self.stop_forwarding.cancel();
         // A task that panicked has been logged.
@@ -155,6 +156,24 @@ impl Service {
         }
         tracing::info!("stopped");
         drop(self.parts);
+    }
+}
+
+impl Service {
+    /// Resolves when no turn waits to be stored. Webhooks may wait: their retries take days.
+    async fn stored(&self) {
+        loop {
+            match self.parts.bus.accounts().await {
+                Ok(accounts) => {
+                    let persist = accounts.iter().find(|account| account.queue == Queue::Persist.name());
+                    if persist.is_none_or(|account| account.pending == 0) {
+                        return;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "the bus does not say what waits"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Logs and metrics.
 
+use std::io::IsTerminal;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -24,13 +25,16 @@ pub fn log(settings: &Telemetry) {
         false => {
             let own = filter.default_level().unwrap_or(tracing::level_filters::LevelFilter::INFO);
             let others = own.min(tracing::level_filters::LevelFilter::WARN);
-            Targets::new().with_target("turnpike", own).with_default(others)
+            // What it warns of are settings of a server that it is not run in.
+            let engine = own.min(tracing::level_filters::LevelFilter::ERROR);
+            Targets::new().with_target("turnpike", own).with_target("qdrant_edge", engine).with_default(others)
         }
     };
     let layer = if settings.log_json {
         fmt::layer().json().with_writer(std::io::stderr).boxed()
     } else {
-        fmt::layer().with_writer(std::io::stderr).with_target(false).boxed()
+        let is_terminal = std::io::stderr().is_terminal();
+        fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal).with_target(false).boxed()
     };
     // A second call, in a process that runs two roles of a test, changes nothing.
     let _ = tracing_subscriber::registry().with(layer.with_filter(filter)).try_init();

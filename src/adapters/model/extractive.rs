@@ -6,12 +6,20 @@ use futures::StreamExt;
 
 use crate::ports::model::{Chunk, ChunkStream, Error, FinishReason, Model, ModelId, Request, Usage};
 
+use terms::Question;
+
+mod blocks;
+mod candidates;
 mod phrases;
+mod quote;
 mod select;
-mod units;
+mod terms;
 
 #[cfg(test)]
 mod tests;
+
+/// Words sent at once: few enough that the text is seen to grow, and not a frame for each.
+const WORDS_IN_PIECE: usize = 5;
 
 /// The model that is none.
 pub struct ExtractiveModel {
@@ -44,30 +52,34 @@ impl Model for ExtractiveModel {
         let text = answer(request);
         // It costs no tokens, and says so: nobody need estimate.
         let end = [Chunk::Usage(Usage::default()), Chunk::Finish(FinishReason::Stop)];
-        let words: Vec<Chunk> = text.split_inclusive([' ', '\n']).map(|word| Chunk::Content(word.to_owned())).collect();
-        Ok(futures::stream::iter(words.into_iter().chain(end).map(Ok)).boxed())
+        let pieces: Vec<Chunk> = pieces(&text).map(Chunk::Content).collect();
+        Ok(futures::stream::iter(pieces.into_iter().chain(end).map(Ok)).boxed())
     }
 }
 
 /// The answer's text.
 fn answer(request: &Request) -> String {
-    let phrases = phrases::of_language(request.language.code());
-    let quotes = select::best(&request.question, &request.passages);
-    if quotes.is_empty() {
+    let language = request.language.code();
+    let phrases = phrases::of_language(language);
+    let chosen = select::best(&Question::new(&request.question, language), &request.passages);
+    if chosen.is_empty() {
         let said = phrases::small_talk(&request.question, phrases);
         return said.unwrap_or(phrases.nothing_found).to_owned();
     }
     let mut text = phrases.opening.to_owned();
-    for quote in &quotes {
-        text.push_str("\n\n");
-        let (words, n) = (&quote.text, quote.n);
-        text += &match quote.form {
-            select::Form::Sentences => format!("“{words}” [{n}]"),
-            // The citation stands alone: inside a table's last row it would be part of a cell.
-            select::Form::Block => format!("{words}\n\n[{n}]"),
-        };
+    for pieces in &chosen {
+        let passage = pieces.first().and_then(|piece| request.passages.get(piece.passage));
+        for quote in passage.into_iter().flat_map(|passage| quote::quotes(passage.n, pieces)) {
+            text.push_str("\n\n");
+            text.push_str(&quote);
+        }
     }
-    text.push_str("\n\n");
-    text.push_str(phrases.closing);
     text
+}
+
+/// A text in pieces of a few words each, as providers send theirs.
+fn pieces(text: &str) -> impl Iterator<Item = String> {
+    let words: Vec<&str> = text.split_inclusive([' ', '\n']).collect();
+    let pieces: Vec<String> = words.chunks(WORDS_IN_PIECE).map(<[&str]>::concat).collect();
+    pieces.into_iter()
 }

@@ -1,13 +1,11 @@
 //! What is said around the quotes, in the user's language.
 
-use super::units::words;
+use super::terms::words;
 
 /// The fixed sentences of a language.
 pub(super) struct Phrases {
     /// Before the quotes.
     pub(super) opening: &'static str,
-    /// After the quotes.
-    pub(super) closing: &'static str,
     /// When there is nothing to quote.
     pub(super) nothing_found: &'static str,
     /// Answer to a greeting.
@@ -17,16 +15,14 @@ pub(super) struct Phrases {
 }
 
 static VIETNAMESE: Phrases = Phrases {
-    opening: "Tài liệu có các thông tin sau liên quan đến câu hỏi của bạn:",
-    closing: "Bạn có thể hỏi cụ thể hơn nếu cần thêm thông tin.",
+    opening: "Theo tài liệu:",
     nothing_found: "Xin lỗi, hiện không tìm thấy thông tin về câu hỏi này trong tài liệu. Bạn hãy thử diễn đạt lại hoặc hỏi cụ thể hơn.",
     greeting: "Xin chào! Bạn muốn tìm hiểu điều gì? Câu trả lời sẽ được trích từ tài liệu hiện có.",
     welcome: "Rất vui được hỗ trợ bạn. Bạn cứ hỏi thêm nếu cần.",
 };
 
 static ENGLISH: Phrases = Phrases {
-    opening: "The documents say the following about your question:",
-    closing: "Ask more specifically if you need further details.",
+    opening: "According to the documents:",
     nothing_found: "Sorry, nothing about this question was found in the documents. Please try other words or ask more specifically.",
     greeting: "Hello! What would you like to know? Answers are quoted from the documents at hand.",
     welcome: "You are welcome. Feel free to ask more.",
