@@ -135,6 +135,7 @@ fn event() -> Event {
         timings: Timings::default(),
         error: None,
         idempotency_key: None,
+        request_fingerprint: None,
         started_at: now,
         finished_at: now,
     };

@@ -32,6 +32,7 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
     let parts = Parts::open(&settings, "chat").await?;
     let (company, scope) = super::company(parts.store.as_ref(), &arguments.company).await?;
     let company = Arc::new(company);
+    let most = settings.limits.message_chars;
     let service = Service::start(settings, parts).await?;
     let session = arguments.session.unwrap_or_else(SessionId::generate);
     let mut questions: Box<dyn Iterator<Item = String>> = match arguments.message {
@@ -44,6 +45,8 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
         if message.is_empty() {
             continue;
         }
+        let chars = message.chars().count();
+        anyhow::ensure!(chars <= most, "the question has {chars} characters; {most} are allowed");
         let ask = Ask {
             company: Arc::clone(&company),
             scope: scope.clone(),

@@ -7,6 +7,7 @@ use clap::Subcommand;
 use time::OffsetDateTime;
 
 use super::Common;
+use crate::config::pipelines::ROOT;
 use crate::domain::{ApiKey, Company, CompanyId, Language};
 use crate::ports::bus::Bus;
 use crate::ports::directory::Directory;
@@ -62,6 +63,12 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             {
                 let known: Vec<&str> = catalog.iter().map(|pipeline| pipeline.definition.name.as_str()).collect();
                 bail!("there is no pipeline {pipeline:?}; there are {}", known.join(", "));
+            }
+            anyhow::ensure!(name.as_ref().is_none_or(|name| !name.trim().is_empty()), "the name is empty");
+            if let Some(industry) = &industry
+                && catalog.for_industry(industry).definition.name == ROOT
+            {
+                eprintln!("note: no pipeline serves the industry {industry:?}; the default one is used");
             }
             let store = parts::store(&settings)?;
             let now = OffsetDateTime::now_utc();

@@ -122,7 +122,8 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
         Command::Redrive { queue, id } => {
             let count = parts::bus(&settings)?.redrive(named(queue.as_deref())?, id).await?;
             say!("{count} messages are tried again");
-            Ok(ExitCode::SUCCESS)
+            // Whoever names one message wants it to be there.
+            Ok(if count == 0 && id.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
             bail!("there is no role {role:?}; write gateway, worker or both");
         }
     }
-    if arguments.roles.len() < 2 {
+    if !["gateway", "worker"].iter().all(|role| arguments.roles.iter().any(|given| given == role)) {
         bail!("with the embedded bus one process has all roles; leave --roles out");
     }
     let mut flags = Vec::new();

@@ -191,6 +191,9 @@ pub struct TurnRecord {
     pub error: Option<String>,
     /// The client's `Idempotency-Key`.
     pub idempotency_key: Option<String>,
+    /// Tells the request from another under the same key.
+    #[serde(default)]
+    pub request_fingerprint: Option<String>,
     /// When the request was accepted.
     #[serde(with = "time::serde::rfc3339")]
     pub started_at: OffsetDateTime,

@@ -1,6 +1,7 @@
 //! Errors as RFC 9457 problem documents (<https://www.rfc-editor.org/rfc/rfc9457>): the only place that maps an error to a
 //! status.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::Json;
@@ -23,26 +24,26 @@ pub struct Problem {
     status: u16,
     detail: String,
     /// A short name for programs.
-    code: &'static str,
+    code: Cow<'static, str>,
     #[serde(skip)]
     retry_after: Option<Duration>,
 }
 
 impl Problem {
     /// A problem with a status, a short name for programs and a sentence for people.
-    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: detail.into(),
-            code,
+            code: code.into(),
             retry_after: None,
         }
     }
 
     /// The request is malformed.
-    pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn bad_request(code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
     }
 
@@ -52,7 +53,7 @@ impl Problem {
     }
 
     /// The same request may succeed after a while.
-    pub fn unavailable(code: &'static str, detail: impl Into<String>) -> Self {
+    pub fn unavailable(code: impl Into<Cow<'static, str>>, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(RETRY_AFTER)
     }
 
@@ -67,7 +68,7 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let retry_after = self.retry_after;
-        metrics::counter!("turnpike_http_problems_total", "code" => self.code).increment(1);
+        metrics::counter!("turnpike_http_problems_total", "code" => self.code.clone().into_owned()).increment(1);
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

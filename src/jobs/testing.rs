@@ -47,6 +47,7 @@ pub(super) fn record(session: &str, message: &str, answer: &str) -> TurnRecord {
         timings: Timings::default(),
         error: None,
         idempotency_key: None,
+        request_fingerprint: None,
         started_at: time::macros::datetime!(2026-11-20 10:00 UTC),
         finished_at: time::macros::datetime!(2026-11-20 10:00:02 UTC),
     }

@@ -1,7 +1,8 @@
 //! What a turn is asked for, and why it may be refused.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
 
 use crate::domain::turn::UserInfo;
 use crate::domain::{Company, CompanyScope, Language, SessionId};
@@ -33,14 +34,12 @@ pub struct Ask {
 }
 
 impl Ask {
-    /// Tells the same request from another under one `Idempotency-Key`. The same within one process.
-    pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        self.message.hash(&mut hasher);
-        self.session_id.hash(&mut hasher);
-        self.language.hash(&mut hasher);
-        self.user.user_id.hash(&mut hasher);
-        hasher.finish()
+    /// Tells the same request from another under one `Idempotency-Key`: SHA-256 of all that the client sent, in
+    /// hexadecimal, the same in every process.
+    pub fn fingerprint(&self) -> String {
+        let sent =
+            serde_json::json!([self.message, self.session_id, self.language, self.industry, self.user, self.context,]);
+        Sha256::digest(sent.to_string().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 

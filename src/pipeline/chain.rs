@@ -21,8 +21,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 pub trait Sink: Send {
     /// A piece of the answer. False ends it here, because it is long enough.
     fn content(&mut self, text: String) -> bool;
-    /// The answer begins again from nothing.
-    fn reset(&mut self);
+    /// A try begins. Nothing that an earlier one left behind may reach the answer; what was passed on is taken back.
+    fn begin(&mut self);
     /// Whether anything was passed on.
     fn is_empty(&self) -> bool;
 }
@@ -134,15 +134,13 @@ impl Chain {
                         breaker.failed();
                     }
                     report(model.id(), &error, &request.turn_id);
-                    if !sink.is_empty() {
-                        sink.reset();
-                    }
                 }
             }
             if Instant::now() >= deadline {
                 break;
             }
         }
+        sink.begin();
         let mut stream = self.last_resort.stream(request).await?;
         let (finish_reason, _) =
             self.relay(&mut stream, None, sink, Instant::now() + self.settings.total_timeout).await?;
@@ -185,6 +183,7 @@ impl Chain {
         sink: &mut dyn Sink,
         deadline: Instant,
     ) -> Result<(FinishReason, Option<Usage>), Error> {
+        sink.begin();
         let first_token = (Instant::now() + self.settings.first_token_timeout).min(deadline);
         let mut stream = tokio::time::timeout_at(first_token, model.stream(request))
             .await

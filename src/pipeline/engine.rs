@@ -10,7 +10,7 @@ use super::ask::{Ask, Refused};
 use super::catalog::Catalog;
 use super::chain::Chain;
 use super::history::History;
-use super::live::{Busy, Known, LiveTurn, LiveTurns, Reader, TurnEvent, TurnHead};
+use super::live::{Busy, LiveTurn, LiveTurns, Reader, RequestKey, TurnEvent, TurnHead};
 use super::stages::language::Detector;
 use super::stages::retrieve::Retriever;
 use super::turn::Turn;
@@ -19,6 +19,9 @@ use crate::domain::{CompanyScope, ConversationId, SessionId, TurnId};
 use crate::ports::outbox::Outbox;
 use crate::ports::store::ConversationStore;
 use crate::runtime::tasks;
+
+/// How long a request with an `Idempotency-Key` waits for the store to say whether the key is known.
+const KEY_PATIENCE: Duration = Duration::from_millis(500);
 
 /// What the engine is made of.
 pub struct Parts {
@@ -99,9 +102,11 @@ impl Engine {
     /// # Errors
     /// Why it does not begin.
     pub async fn begin(self: &Arc<Self>, ask: Ask) -> Result<Reader, Refused> {
-        let fingerprint = ask.fingerprint();
-        if let Some(key) = &ask.idempotency_key
-            && let Some(reader) = self.known(&ask, key, fingerprint).await?
+        let fingerprint = ask.idempotency_key.as_ref().map(|_| ask.fingerprint());
+        let key = ask.idempotency_key.clone().zip(fingerprint);
+        let key = key.as_ref().map(|(key, fingerprint)| RequestKey { key, fingerprint });
+        if let Some(key) = key
+            && let Some(reader) = self.known(&ask, key).await?
         {
             return Ok(reader);
         }
@@ -118,11 +123,11 @@ impl Engine {
         };
         let live = LiveTurn::new(head);
         let limits = &self.parts.settings.limits;
-        let key = ask.idempotency_key.as_deref().map(|key| (key, fingerprint));
-        self.turns.admit(&live, key, limits.streams, limits.streams_per_company).map_err(|busy| match busy {
-            Busy::All => Refused::TooManyStreams,
-            Busy::Company => Refused::TooManyStreamsOfCompany,
-        })?;
+        let known = self.turns.admit(&live, key, limits.streams, limits.streams_per_company)?;
+        if let Some(known) = known {
+            // The same request came twice at the same moment, and the other one was first.
+            return Ok(known.read(0));
+        }
         let reader = live.read(0);
         let engine = Arc::clone(self);
         let started = Instant::now();
@@ -140,23 +145,33 @@ impl Engine {
             return Some(turn.read(after));
         }
         let stored = self.parts.store.turn(scope, id).await.ok()??;
-        Some(LiveTurn::of_record(&stored.record).read(after))
+        let turn = LiveTurn::of_record(&stored.record, after > 0);
+        // The pieces' numbers are forgotten: whoever has some of them begins with the reset, event 5 at the latest.
+        let stages = 2 + usize::from(stored.record.language.is_some()) + usize::from(stored.record.intent.is_some());
+        Some(turn.read(if after > 0 { stages } else { 0 }))
     }
 
-    async fn known(&self, ask: &Ask, key: &str, fingerprint: u64) -> Result<Option<Reader>, Refused> {
-        match self.turns.by_key(&ask.scope, key, fingerprint) {
-            Known::Same(turn) => return Ok(Some(turn.read(0))),
-            Known::Other => return Err(Refused::KeyReused),
-            Known::No => {}
+    async fn known(&self, ask: &Ask, key: RequestKey<'_>) -> Result<Option<Reader>, Refused> {
+        if let Some(turn) = self.turns.known(&ask.scope, key)? {
+            return Ok(Some(turn.read(0)));
         }
-        // A store that does not answer cannot tell; the persist job would still store the turn.
-        let patience = Duration::from_millis(500);
-        let found = tokio::time::timeout(patience, self.parts.store.turn_by_idempotency_key(&ask.scope, key)).await;
-        let Ok(Ok(Some(stored))) = found else { return Ok(None) };
-        if stored.record.message != ask.message {
+        // A store that does not answer cannot tell; the request is then taken for a new one.
+        let asked = self.parts.store.turn_by_idempotency_key(&ask.scope, key.key);
+        let Ok(Ok(Some(stored))) = tokio::time::timeout(KEY_PATIENCE, asked).await else { return Ok(None) };
+        if stored.record.request_fingerprint.as_deref() != Some(key.fingerprint) {
             return Err(Refused::KeyReused);
         }
-        Ok(Some(LiveTurn::of_record(&stored.record).read(0)))
+        Ok(Some(LiveTurn::of_record(&stored.record, false).read(0)))
+    }
+}
+
+impl From<Busy> for Refused {
+    fn from(busy: Busy) -> Self {
+        match busy {
+            Busy::All => Self::TooManyStreams,
+            Busy::Company => Self::TooManyStreamsOfCompany,
+            Busy::KeyReused => Self::KeyReused,
+        }
     }
 }
 
@@ -171,7 +186,7 @@ impl Drop for Ending<'_> {
     fn drop(&mut self) {
         // A turn that ended takes no further event.
         self.live.push(TurnEvent::Error {
-            code: "internal",
+            code: "internal".into(),
             message: "Something went wrong on our side. Please ask again.".to_owned(),
             retryable: true,
         });

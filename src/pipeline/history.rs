@@ -1,14 +1,12 @@
 //! A conversation's past: what the store has, and what this process knows that may not be stored yet.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use moka::sync::Cache;
-use tokio::time::Instant;
 
 use crate::domain::conversation::{Message, messages_of};
-use crate::domain::{CompanyScope, ConversationId, Language, TurnId, TurnRecord};
+use crate::domain::{CompanyId, CompanyScope, ConversationId, Language, TurnId, TurnRecord};
 use crate::ports::store::ConversationStore;
 
 /// How long a turn waits for the store at most.
@@ -67,9 +65,8 @@ pub struct History {
     store: Arc<dyn ConversationStore>,
     recent: Cache<ConversationId, Arc<Vec<PastTurn>>>,
     limit: usize,
-    started: Instant,
-    /// Milliseconds after `started` until which the store is left alone.
-    paused_until: AtomicU64,
+    /// Companies for which the store kept a turn waiting, and is left alone for a while.
+    paused: Cache<CompanyId, ()>,
 }
 
 impl History {
@@ -82,7 +79,8 @@ impl History {
             })
             .time_to_idle(Duration::from_secs(3600))
             .build();
-        Self { store, recent, limit, started: Instant::now(), paused_until: AtomicU64::new(0) }
+        let paused = Cache::builder().max_capacity(10_000).time_to_live(PAUSE).build();
+        Self { store, recent, limit, paused }
     }
 
     /// Remembers a turn that ended, stored or not.
@@ -115,8 +113,7 @@ impl History {
         if self.limit == 0 {
             return Past::default();
         }
-        let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let stored = if now < self.paused_until.load(Ordering::Relaxed) {
+        let stored = if self.paused.contains_key(scope.company()) {
             None
         } else {
             match tokio::time::timeout(PATIENCE, self.store.history(scope, conversation, self.limit)).await {
@@ -126,8 +123,7 @@ impl History {
                     None
                 }
                 Err(_) => {
-                    let pause = u64::try_from((PATIENCE + PAUSE).as_millis()).unwrap_or(u64::MAX);
-                    self.paused_until.store(now + pause, Ordering::Relaxed);
+                    self.paused.insert(scope.company().clone(), ());
                     tracing::warn!(
                         waited_ms = PATIENCE.as_millis(),
                         "the store is slow; history comes from memory alone"

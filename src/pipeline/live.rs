@@ -3,7 +3,8 @@
 //! A turn writes its events into a [`LiveTurn`]; any number of [`Reader`]s follow it from any event on. So a client that
 //! lost its connection reads on where it was, and one that reads slowly delays nobody.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,6 +16,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::turn::{Degraded, FinishReason, IntentFound, Source, Usage};
 use crate::domain::{CompanyId, CompanyScope, ConversationId, Language, SessionId, TurnId, TurnRecord};
+
+/// What turns that ended may take of memory, in all and of one company, in bytes. Those that are let go are read from
+/// the store.
+const ENDED_BYTES: usize = 128 << 20;
+const ENDED_BYTES_OF_COMPANY: usize = 16 << 20;
 
 /// What a client is told of a turn. Exactly one `Done` or `Error` ends every turn.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +57,7 @@ pub enum TurnEvent {
     /// The turn ended without an answer.
     Error {
         /// A short code.
-        code: &'static str,
+        code: Cow<'static, str>,
         /// What happened, for people.
         message: String,
         /// Whether the same request may succeed later.
@@ -62,6 +68,18 @@ pub enum TurnEvent {
 impl TurnEvent {
     fn ends(&self) -> bool {
         matches!(self, Self::Done { .. } | Self::Error { .. })
+    }
+
+    /// Roughly what the event takes of memory.
+    fn bytes(&self) -> usize {
+        let text = match self {
+            Self::Content(text) => text.len() + 16,
+            Self::Sources(sources) => {
+                sources.iter().map(|source| 256 + source.snippet.len() + source.title.len()).sum()
+            }
+            _ => 0,
+        };
+        std::mem::size_of::<Self>() + text
     }
 }
 
@@ -117,8 +135,9 @@ impl LiveTurn {
         })
     }
 
-    /// A turn that ended before, as a client would have seen it.
-    pub fn of_record(record: &TurnRecord) -> Arc<Self> {
+    /// A turn that ended before, as a client would have seen it: its events, but the answer in one piece. `resumes` says
+    /// that the client has seen a part of it; the numbers of the pieces are forgotten, so the answer begins again.
+    pub fn of_record(record: &TurnRecord, resumes: bool) -> Arc<Self> {
         let turn = Self::new(TurnHead {
             turn_id: record.turn_id,
             company_id: record.company_id.clone(),
@@ -133,13 +152,23 @@ impl LiveTurn {
             turn.push(TurnEvent::Intent(intent.clone()));
         }
         turn.push(TurnEvent::Sources(record.sources.clone().into()));
+        if resumes {
+            turn.push(TurnEvent::Reset { reason: "resumed" });
+        }
         if !record.answer.is_empty() {
             turn.push(TurnEvent::Content(record.answer.as_str().into()));
         }
-        turn.push(TurnEvent::Done {
-            finish_reason: record.finish_reason,
-            usage: record.usage,
-            degraded: record.degraded.clone(),
+        turn.push(match &record.error {
+            Some(code) => TurnEvent::Error {
+                code: code.clone().into(),
+                message: "No answer could be written.".to_owned(),
+                retryable: true,
+            },
+            None => TurnEvent::Done {
+                finish_reason: record.finish_reason,
+                usage: record.usage,
+                degraded: record.degraded.clone(),
+            },
         });
         turn
     }
@@ -164,15 +193,35 @@ impl LiveTurn {
         self.changed.notify_waiters();
     }
 
-    /// Follows the turn from event `after` on; events are numbered from 1.
+    /// Follows the turn from event `after` on; events are numbered from 1. Whoever has seen all of a turn that ended
+    /// gets its last event once more, so that every stream ends with one.
     pub fn read(self: &Arc<Self>, after: usize) -> Reader {
-        {
+        let next = {
             let mut state = self.state.lock();
             state.readers += 1;
             state.unread_since = None;
-        }
+            let most = state.events.len() - usize::from(state.ended_at.is_some() && !state.events.is_empty());
+            after.min(most)
+        };
         self.changed.notify_waiters();
-        Reader { turn: Arc::clone(self), next: after }
+        Reader { turn: Arc::clone(self), next }
+    }
+
+    /// Takes back what no reader has got, and gives the text that they have: a turn that is cut short is what was
+    /// delivered of it.
+    pub fn cut(&self) -> String {
+        let mut state = self.state.lock();
+        let delivered = state.delivered;
+        state.events.truncate(delivered);
+        let mut text = String::new();
+        for event in &state.events {
+            match event {
+                TurnEvent::Content(piece) => text.push_str(piece),
+                TurnEvent::Reset { .. } => text.clear(),
+                _ => {}
+            }
+        }
+        text
     }
 
     /// Asks the turn to stop; what was delivered is kept. Says whether it was running.
@@ -198,10 +247,9 @@ impl LiveTurn {
         (state.readers > 0, delivered_bytes(&state))
     }
 
-    /// Resolves when somebody comes or goes.
-    pub async fn attendance_changed(&self) {
-        let (was, _) = self.attendance();
-        self.until(|state| (state.readers > 0) != was).await;
+    /// Resolves when somebody reads, or when nobody does.
+    pub async fn attendance_is(&self, attended: bool) {
+        self.until(|state| (state.readers > 0) == attended).await;
     }
 
     /// Resolves when nobody has read for `grace`.
@@ -311,9 +359,44 @@ pub struct LiveTurns {
 #[derive(Default)]
 struct Turns {
     by_id: HashMap<TurnId, Arc<LiveTurn>>,
-    by_key: HashMap<(CompanyId, String), (TurnId, u64)>,
+    by_key: HashMap<(CompanyId, String), (TurnId, String)>,
     running: usize,
     running_by_company: HashMap<CompanyId, usize>,
+    /// Turns that ended, oldest first, with what they take of memory.
+    ended: VecDeque<(TurnId, CompanyId, usize)>,
+    ended_bytes: usize,
+    ended_bytes_by_company: HashMap<CompanyId, usize>,
+}
+
+impl Turns {
+    /// Lets go of the oldest turn that ended, of all or of one company.
+    fn forget_oldest(&mut self, company: Option<&CompanyId>) {
+        let oldest = self.ended.iter().position(|(_, of, _)| company.is_none_or(|company| of == company));
+        let Some((id, company, bytes)) = oldest.and_then(|place| self.ended.remove(place)) else { return };
+        self.by_id.remove(&id);
+        self.ended_bytes = self.ended_bytes.saturating_sub(bytes);
+        if let Some(of_company) = self.ended_bytes_by_company.get_mut(&company) {
+            *of_company = of_company.saturating_sub(bytes);
+            if *of_company == 0 {
+                self.ended_bytes_by_company.remove(&company);
+            }
+        }
+    }
+
+    /// Keeps a turn that ended, and lets go of older ones when they take too much.
+    fn keep_ended(&mut self, turn: &LiveTurn) {
+        let bytes = 1024 + turn.state.lock().events.iter().map(TurnEvent::bytes).sum::<usize>();
+        let TurnHead { turn_id, company_id, .. } = turn.head();
+        self.ended.push_back((*turn_id, company_id.clone(), bytes));
+        self.ended_bytes += bytes;
+        *self.ended_bytes_by_company.entry(company_id.clone()).or_default() += bytes;
+        while self.ended_bytes_by_company.get(company_id).is_some_and(|&bytes| bytes > ENDED_BYTES_OF_COMPANY) {
+            self.forget_oldest(Some(company_id));
+        }
+        while self.ended_bytes > ENDED_BYTES {
+            self.forget_oldest(None);
+        }
+    }
 }
 
 /// Why a turn was not let in.
@@ -323,32 +406,36 @@ pub enum Busy {
     All,
     /// As many turns of the company run as may.
     Company,
+    /// Another request used the `Idempotency-Key`.
+    KeyReused,
 }
 
-/// What an `Idempotency-Key` leads to.
-pub enum Known {
-    /// The turn that the same request made.
-    Same(Arc<LiveTurn>),
-    /// Another request used the key.
-    Other,
-    /// The key is new.
-    No,
+/// A client's `Idempotency-Key` with the request that it stands for.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestKey<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// What the request asks.
+    pub fingerprint: &'a str,
 }
 
 impl LiveTurns {
-    /// Lets a turn in, unless too many run.
+    /// Lets a turn in, unless too many run, or gives the one that the same request made before.
     ///
     /// # Errors
-    /// Which limit is reached.
+    /// Which limit is reached, or that the key stands for another request.
     pub fn admit(
         &self,
         turn: &Arc<LiveTurn>,
-        key: Option<(&str, u64)>,
+        key: Option<RequestKey<'_>>,
         all: usize,
         company: usize,
-    ) -> Result<(), Busy> {
+    ) -> Result<Option<Arc<LiveTurn>>, Busy> {
         let mut turns = self.turns.lock();
         let head = turn.head();
+        if let Some(known) = known(&turns, &head.company_id, key)? {
+            return Ok(Some(known));
+        }
         if turns.running >= all {
             return Err(Busy::All);
         }
@@ -358,12 +445,18 @@ impl LiveTurns {
         }
         turns.running += 1;
         turns.running_by_company.insert(head.company_id.clone(), of_company + 1);
-        turns.by_id.insert(head.turn_id, Arc::clone(turn));
-        if let Some((key, fingerprint)) = key {
-            turns.by_key.insert((head.company_id.clone(), key.to_owned()), (head.turn_id, fingerprint));
-        }
+        insert(&mut turns, turn, key);
         metrics::gauge!("turnpike_streams_open").set(turns.running as f64);
-        Ok(())
+        Ok(None)
+    }
+
+    /// Takes in a turn that ended and may not be stored yet, so that its client finds it.
+    pub fn restore(&self, record: &TurnRecord) {
+        let turn = LiveTurn::of_record(record, false);
+        let key = record.idempotency_key.as_deref().zip(record.request_fingerprint.as_deref());
+        let mut turns = self.turns.lock();
+        insert(&mut turns, &turn, key.map(|(key, fingerprint)| RequestKey { key, fingerprint }));
+        turns.keep_ended(&turn);
     }
 
     /// A turn does not run any more; it stays readable.
@@ -377,6 +470,9 @@ impl LiveTurns {
             }
         }
         metrics::gauge!("turnpike_streams_open").set(turns.running as f64);
+        if let Some(turn) = turns.by_id.get(&head.turn_id).cloned() {
+            turns.keep_ended(&turn);
+        }
     }
 
     /// A turn of the company, if it is in memory.
@@ -385,14 +481,12 @@ impl LiveTurns {
         (turn.head().company_id == *scope.company()).then_some(turn)
     }
 
-    /// What an `Idempotency-Key` of the company leads to.
-    pub fn by_key(&self, scope: &CompanyScope, key: &str, fingerprint: u64) -> Known {
-        let turns = self.turns.lock();
-        match turns.by_key.get(&(scope.company().clone(), key.to_owned())) {
-            Some((_, found)) if *found != fingerprint => Known::Other,
-            Some((id, _)) => turns.by_id.get(id).map_or(Known::No, |turn| Known::Same(Arc::clone(turn))),
-            None => Known::No,
-        }
+    /// The turn that the same request made before, if it is in memory.
+    ///
+    /// # Errors
+    /// `KeyReused` when another request used the key.
+    pub fn known(&self, scope: &CompanyScope, key: RequestKey<'_>) -> Result<Option<Arc<LiveTurn>>, Busy> {
+        known(&self.turns.lock(), scope.company(), Some(key))
     }
 
     /// Turns that run now.
@@ -411,9 +505,32 @@ impl LiveTurns {
     /// Forgets the turns that ended longer than `retain` ago.
     pub fn forget_ended(&self, retain: Duration) {
         let mut turns = self.turns.lock();
-        turns.by_id.retain(|_, turn| turn.state.lock().ended_at.is_none_or(|ended| ended.elapsed() < retain));
+        while let Some((oldest, ..)) = turns.ended.front() {
+            let ended = turns.by_id.get(oldest).and_then(|turn| turn.state.lock().ended_at);
+            if ended.is_some_and(|ended| ended.elapsed() < retain) {
+                break;
+            }
+            turns.forget_oldest(None);
+        }
         let Turns { by_id, by_key, .. } = &mut *turns;
         by_key.retain(|_, (id, _)| by_id.contains_key(id));
+    }
+}
+
+fn known(turns: &Turns, company: &CompanyId, key: Option<RequestKey<'_>>) -> Result<Option<Arc<LiveTurn>>, Busy> {
+    let Some(RequestKey { key, fingerprint }) = key else { return Ok(None) };
+    match turns.by_key.get(&(company.clone(), key.to_owned())) {
+        Some((_, found)) if found != fingerprint => Err(Busy::KeyReused),
+        Some((id, _)) => Ok(turns.by_id.get(id).cloned()),
+        None => Ok(None),
+    }
+}
+
+fn insert(turns: &mut Turns, turn: &Arc<LiveTurn>, key: Option<RequestKey<'_>>) {
+    let head = turn.head();
+    turns.by_id.insert(head.turn_id, Arc::clone(turn));
+    if let Some(RequestKey { key, fingerprint }) = key {
+        turns.by_key.insert((head.company_id.clone(), key.to_owned()), (head.turn_id, fingerprint.to_owned()));
     }
 }
 
@@ -486,21 +603,67 @@ mod tests {
     fn a_turn_of_another_company_is_not_found() {
         let turns = LiveTurns::default();
         let turn = turn();
-        turns.admit(&turn, Some(("key", 1)), 10, 10).unwrap();
+        let key = |fingerprint| RequestKey { key: "key", fingerprint };
+        assert!(turns.admit(&turn, Some(key("1")), 10, 10).unwrap().is_none());
+        let again = turns.admit(&self::turn(), Some(key("1")), 10, 10).unwrap();
+        assert!(again.is_some_and(|known| known.head().turn_id == turn.head().turn_id));
         let own = CompanyScope::granted(turn.head().company_id.clone());
         let other = CompanyScope::granted("other".parse().unwrap());
         assert!(turns.get(&own, turn.head().turn_id).is_some());
         assert!(turns.get(&other, turn.head().turn_id).is_none());
-        assert!(matches!(turns.by_key(&own, "key", 1), Known::Same(_)));
-        assert!(matches!(turns.by_key(&own, "key", 2), Known::Other));
-        assert!(matches!(turns.by_key(&other, "key", 1), Known::No));
+        assert!(turns.known(&own, key("1")).unwrap().is_some());
+        assert!(matches!(turns.known(&own, key("2")), Err(Busy::KeyReused)));
+        assert!(turns.known(&other, key("1")).unwrap().is_none());
     }
 
     #[test]
     fn limits_hold_for_all_and_for_one_company() {
         let turns = LiveTurns::default();
-        assert_eq!(turns.admit(&turn(), None, 2, 1), Ok(()));
-        assert_eq!(turns.admit(&turn(), None, 2, 1), Err(Busy::Company));
-        assert_eq!(turns.admit(&turn(), None, 1, 9), Err(Busy::All));
+        assert!(turns.admit(&turn(), None, 2, 1).is_ok());
+        assert_eq!(turns.admit(&turn(), None, 2, 1).err(), Some(Busy::Company));
+        assert_eq!(turns.admit(&turn(), None, 1, 9).err(), Some(Busy::All));
+    }
+
+    #[tokio::test]
+    async fn what_is_cut_is_gone_for_those_who_come_later() {
+        let turn = turn();
+        let mut reader = turn.read(0);
+        turn.push(content("got"));
+        reader.next().await;
+        turn.push(content("never sent"));
+        drop(reader);
+        assert_eq!(turn.cut(), "got");
+        turn.push(done());
+        assert_eq!(turn.read(1).next().await, Some((2, vec![done()])));
+    }
+
+    #[tokio::test]
+    async fn every_stream_of_an_ended_turn_ends_with_its_last_event() {
+        let turn = turn();
+        turn.push(TurnEvent::Start);
+        turn.push(done());
+        for after in [2, 3, 99_999] {
+            assert_eq!(turn.read(after).next().await, Some((2, vec![done()])), "after {after}");
+        }
+    }
+
+    #[test]
+    fn turns_that_ended_take_a_bounded_part_of_memory() {
+        let turns = LiveTurns::default();
+        let text = "x".repeat(1 << 20);
+        let ids: Vec<TurnId> = (0..20)
+            .map(|_| {
+                let turn = turn();
+                assert!(turns.admit(&turn, None, 100, 100).is_ok());
+                turn.push(content(&text));
+                turn.push(done());
+                turns.release(turn.head());
+                turn.head().turn_id
+            })
+            .collect();
+        let scope = CompanyScope::granted("c".parse().unwrap());
+        let kept: Vec<bool> = ids.iter().map(|id| turns.get(&scope, *id).is_some()).collect();
+        assert!(!kept[0] && kept[19], "{kept:?}");
+        assert!(kept.iter().filter(|kept| **kept).count() <= 16);
     }
 }

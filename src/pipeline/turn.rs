@@ -70,6 +70,7 @@ impl<'a> Turn<'a> {
             timings: Timings::default(),
             error: None,
             idempotency_key: ask.idempotency_key.clone(),
+            request_fingerprint: ask.idempotency_key.as_ref().map(|_| ask.fingerprint()),
             started_at: now,
             finished_at: now,
         };
@@ -247,28 +248,32 @@ impl<'a> Turn<'a> {
             Ended::Answered(Ok(answered)) => {
                 answer.finish();
                 // Nobody reads at the moment: if a reader comes back in time the turn ends as it should.
-                if self.live.attended(grace).await {
+                let is_attended = tokio::select! {
+                    is_attended = self.live.attended(grace) => is_attended,
+                    () = self.live.stopped() => false,
+                };
+                if is_attended {
                     self.answered(&answered, &answer);
                 } else {
-                    delivered = Some(self.live.attendance().1);
+                    delivered = Some(self.live.cut());
                     self.record.finish_reason = FinishReason::Interrupted;
                     self.record.model = Some(answered.model.to_string());
                 }
             }
             Ended::Answered(Err(error)) => self.error = Some(error),
             Ended::Stopped if self.live.is_interrupted() => {
-                delivered = Some(self.live.attendance().1);
+                delivered = Some(self.live.cut());
                 self.record.finish_reason = FinishReason::Interrupted;
             }
             Ended::Stopped => self.record.finish_reason = FinishReason::Stopped,
             Ended::Abandoned => {
-                delivered = Some(self.live.attendance().1);
+                delivered = Some(self.live.cut());
                 self.record.finish_reason = FinishReason::Interrupted;
             }
         }
         self.record.timings.first_content_ms =
             answer.first_content().map(|first| (first - self.started).as_secs_f64() * 1000.0);
-        self.record.answer = answer.into_delivered(delivered);
+        self.record.answer = delivered.unwrap_or_else(|| answer.into_text());
         if self.record.usage == Usage::default() {
             self.record.usage = estimate(&request, &self.record.answer);
         }
@@ -363,7 +368,7 @@ impl<'a> Turn<'a> {
                 // The journal stays: what there is of the turn is mended from it at the next start.
                 tracing::error!(turn.id = %self.record.turn_id, reason, "a turn could not be put on disk");
                 TurnEvent::Error {
-                    code: "not_stored",
+                    code: "not_stored".into(),
                     message: "The answer could not be kept safely. Please ask again.".to_owned(),
                     retryable: true,
                 }
@@ -371,7 +376,7 @@ impl<'a> Turn<'a> {
             (Ok(()), Some(error)) => {
                 self.journal.close();
                 TurnEvent::Error {
-                    code: error.code(),
+                    code: error.code().into(),
                     message: "No answer could be written. Please ask again later.".to_owned(),
                     retryable: true,
                 }
@@ -416,8 +421,10 @@ enum Ended {
 
 /// Keeps the journal informed of who reads, so that a crash while nobody does keeps what was delivered and no more.
 async fn note_attendance(live: &LiveTurn, journal: &dyn Journal) {
+    let mut was_attended = true;
     loop {
-        live.attendance_changed().await;
+        live.attendance_is(!was_attended).await;
+        was_attended = !was_attended;
         match live.attendance() {
             (true, _) => journal.resumed(),
             (false, delivered) => journal.left(delivered),

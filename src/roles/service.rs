@@ -71,6 +71,7 @@ impl Service {
         // Turns that are not stored yet belong to the past of their conversations all the same.
         for turn in spool.pending_turns().context("reading the spool")?.iter().chain(&recovered) {
             engine.history().remember(turn);
+            engine.turns().restore(turn);
         }
         let (stop_forwarding, stop_jobs) = (CancellationToken::new(), CancellationToken::new());
         let bus: Arc<dyn Bus> = parts.bus.clone();

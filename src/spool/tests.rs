@@ -41,6 +41,7 @@ fn record() -> TurnRecord {
         timings: Timings::default(),
         error: None,
         idempotency_key: None,
+        request_fingerprint: None,
         started_at: now,
         finished_at: now,
     }

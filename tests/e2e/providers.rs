@@ -106,3 +106,17 @@ async fn citations_of_nothing_are_stripped() {
     let stored = client.stored_turn(&turn.turn_id()).await;
     assert_eq!(stored["answer"].as_str().unwrap(), turn.text());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_one_provider_left_half_said_reaches_the_nexts_answer() {
+    let provider = Provider::start().await;
+    for model in ["half-thought", "half-citation"] {
+        let chain = format!(
+            "{QUICK}chain = [\"mock/{model}\", \"mock/plain\"]\n{}",
+            provider.config("mock", &[model, "plain"])
+        );
+        let (turn, ..) = ask(&chain).await;
+        assert!(turn.text().starts_with("từ 0"), "{model}: {}", turn.text());
+        assert!(turn.find("done").is_some(), "{model}");
+    }
+}

@@ -219,3 +219,55 @@ async fn sigterm_cuts_streams_that_do_not_end_and_keeps_them() {
         (Some("interrupted"), Some(text.as_str()))
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_request_eight_times_at_once_is_one_turn() {
+    let (_site, _server, client, provider) = start("plain", "").await;
+    let asking = (0..8).map(|_| client.ask_with("Lãi suất?", "s1", &[("Idempotency-Key", "at-once")]));
+    let mut ids = Vec::new();
+    for response in futures::future::join_all(asking).await {
+        let mut turn = client.turn(response);
+        turn.rest().await;
+        ids.push(turn.turn_id());
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "{ids:?}");
+    assert_eq!(provider.requests(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_left_memory_is_taken_up_from_the_store_without_a_loss() {
+    let (_site, _server, client, _provider) = start("plain", "[turn]\nretain_s = 0.1\n").await;
+    let mut turn = client.ask("Lãi suất?", "s1").await;
+    turn.rest().await;
+    client.stored_turn(&turn.turn_id()).await;
+    // The upkeep lets go of it within some seconds; before that, its own events answer.
+    let last = turn.seen.last().unwrap().id;
+    let again = crate::support::wait_for("the turn to be read from the store", || async {
+        let mut again = client.turn(client.resume(&turn.turn_id(), last - 3).await);
+        again.rest().await;
+        again.find("reset").is_some().then_some(again)
+    })
+    .await;
+    assert_eq!(again.text(), turn.text());
+    assert_eq!(again.kinds(), ["reset", "content", "done"]);
+    let mut beyond = client.turn(client.resume(&turn.turn_id(), 99_999).await);
+    beyond.rest().await;
+    assert_eq!(beyond.kinds().last(), Some(&"done"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_comes_after_a_turn_was_cut_gets_what_is_stored() {
+    let (_site, _server, client, _provider) = start("slow", "[turn]\ndisconnect_grace_s = 0.3\n").await;
+    let mut turn = client.ask("Lãi suất?", "s1").await;
+    for _ in 0..3 {
+        turn.until("content").await.unwrap();
+    }
+    let turn_id = turn.turn_id();
+    drop(turn);
+    let stored = client.stored_turn(&turn_id).await;
+    let mut later = client.turn(client.resume(&turn_id, 0).await);
+    later.rest().await;
+    assert_eq!(later.text(), stored["answer"].as_str().unwrap());
+    assert_eq!(later.find("done").unwrap()["finish_reason"], "interrupted");
+}

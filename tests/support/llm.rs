@@ -86,6 +86,8 @@ async fn complete(State(state): State<Arc<Served>>, body: axum::Json<Value>) -> 
             frames.extend(pieces("Trả lời ", 3));
             stream(frames, Duration::from_millis(1), End::Done)
         }
+        "half-thought" => stream(vec![delta(json!({"content": "<think>let me see"}))], Duration::ZERO, End::Drop),
+        "half-citation" => stream(vec![delta(json!({"content": "["}))], Duration::ZERO, End::Drop),
         "citing" => stream(
             vec![delta(json!({"content": "Lãi suất là 7% [1] và [9"})), delta(json!({"content": "] hoặc [2024]."}))],
             Duration::ZERO,

@@ -81,7 +81,7 @@ fn document(turn: &LiveTurn, events: &[TurnEvent]) -> Result<Response, Problem> 
         match event {
             TurnEvent::Content(text) => answer.push_str(text),
             TurnEvent::Reset { .. } => answer.clear(),
-            TurnEvent::Error { code, message, .. } => return Err(Problem::unavailable(code, message.clone())),
+            TurnEvent::Error { code, message, .. } => return Err(Problem::unavailable(code.clone(), message.clone())),
             TurnEvent::Start => {}
             TurnEvent::Language { .. } | TurnEvent::Intent(_) | TurnEvent::Sources(_) | TurnEvent::Done { .. } => {
                 // The wire form of an event, without its type, is its part of the document.

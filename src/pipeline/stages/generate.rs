@@ -62,12 +62,9 @@ impl Answer {
         &self.text
     }
 
-    /// The text, of which only the first `bytes` reached a reader.
-    pub fn into_delivered(self, bytes: Option<usize>) -> String {
-        match bytes.and_then(|bytes| self.text.get(..bytes)) {
-            Some(delivered) => delivered.to_owned(),
-            None => self.text,
-        }
+    /// The whole text.
+    pub fn into_text(self) -> String {
+        self.text
     }
 
     /// When the first piece was handed out.
@@ -108,9 +105,12 @@ impl Sink for Answer {
         self.emit(checked)
     }
 
-    fn reset(&mut self) {
+    fn begin(&mut self) {
         self.reasoning = ReasoningFilter::new();
         self.citations = CitationFilter::new(self.sources);
+        if self.text.is_empty() {
+            return;
+        }
         self.text.clear();
         self.chars_left = self.limit_chars;
         self.last_content = None;
