@@ -50,7 +50,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             // The spool first: what moves on while this is read is then counted twice rather than not at all.
             let spool = Spool::inspect(&dir.spool()).context("reading the spool")?;
             let accounts = parts::bus(&settings)?.accounts().await?;
-            let balances = accounts.iter().all(crate::ports::bus::Account::balances);
+            let balances = spool.lost == 0 && accounts.iter().all(crate::ports::bus::Account::balances);
             if json {
                 let queues: Vec<_> = accounts
                     .iter()
@@ -66,7 +66,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
                     "spool": {
                         "accepted": spool.accepted, "forwarded": spool.forwarded,
                         "pending": spool.accepted - spool.forwarded, "pending_bytes": spool.pending_bytes,
-                        "unfinished_turns": spool.unfinished_turns,
+                        "unfinished_turns": spool.unfinished_turns, "lost": spool.lost,
                     },
                     "queues": queues, "balances": balances,
                 });
@@ -85,6 +85,12 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
                         account.pending,
                         account.erased,
                         if account.balances() { "balances" } else { "DOES NOT BALANCE" },
+                    );
+                }
+                if spool.lost > 0 {
+                    say!(
+                        "{} events are lost: the disk damaged the spool; *.damaged in it holds what was there",
+                        spool.lost
                     );
                 }
                 if spool.unfinished_turns > 0 {

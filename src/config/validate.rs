@@ -10,6 +10,11 @@ use super::{
     Telemetry, Turn, Webhooks,
 };
 
+/// The longest time that can be set: ten years. Added to the clock, longer ones could overflow it.
+const LONGEST_S: f64 = 315_360_000.0;
+/// The shortest time that something is waited for.
+const SHORTEST_S: f64 = 0.001;
+
 /// Collects what is wrong, with where it was written.
 struct Check<'a, F: Fn(&str) -> String> {
     origin: F,
@@ -21,11 +26,31 @@ impl<F: Fn(&str) -> String> Check<'_, F> {
         self.problems.push(Problem { origin: (self.origin)(path), message: format!("`{path}`: {message}") });
     }
 
+    /// A time that may be nothing.
     fn seconds(&mut self, path: &str, value: f64) -> Duration {
-        Duration::try_from_secs_f64(value).unwrap_or_else(|_| {
-            self.fail(path, format!("{value} is not a number of seconds; write one from 0 up"));
-            Duration::ZERO
-        })
+        self.seconds_from(path, value, 0.0)
+    }
+
+    /// A time that makes no sense as nothing.
+    fn some_seconds(&mut self, path: &str, value: f64) -> Duration {
+        self.seconds_from(path, value, SHORTEST_S)
+    }
+
+    fn seconds_from(&mut self, path: &str, value: f64, least: f64) -> Duration {
+        if !(least..=LONGEST_S).contains(&value) {
+            self.fail(path, format!("{value} is not a number of seconds from {least} to {LONGEST_S}"));
+            return Duration::ZERO;
+        }
+        Duration::try_from_secs_f64(value).unwrap_or_default()
+    }
+
+    fn milliseconds(&mut self, path: &str, value: u64) -> Duration {
+        let duration = Duration::from_millis(value);
+        if duration.as_secs_f64() > LONGEST_S {
+            self.fail(path, format!("{value} is not a number of milliseconds from 0 to {}", LONGEST_S * 1000.0));
+            return Duration::ZERO;
+        }
+        duration
     }
 
     fn positive(&mut self, path: &str, value: usize) -> usize {
@@ -65,7 +90,7 @@ impl Raw {
             index: Index { open_shards: check.positive("index.open_shards", self.index.open_shards) },
             spool: Spool { max_bytes: self.spool.max_bytes, segment_bytes: self.spool.segment_bytes },
             turn: Turn {
-                heartbeat: check.seconds("turn.heartbeat_s", self.turn.heartbeat_s),
+                heartbeat: check.some_seconds("turn.heartbeat_s", self.turn.heartbeat_s),
                 disconnect_grace: check.seconds("turn.disconnect_grace_s", self.turn.disconnect_grace_s),
                 retain: check.seconds("turn.retain_s", self.turn.retain_s),
                 answer_chars: check.positive("turn.answer_chars", self.turn.answer_chars),
@@ -88,7 +113,7 @@ impl Raw {
             webhooks: webhooks(&self.webhooks, &mut check),
             jobs: Jobs {
                 persist_concurrency: check.positive("jobs.persist_concurrency", self.jobs.persist_concurrency),
-                initial_delay: Duration::from_millis(self.jobs.initial_delay_ms),
+                initial_delay: check.milliseconds("jobs.initial_delay_ms", self.jobs.initial_delay_ms),
                 max_delay: check.seconds("jobs.max_delay_s", self.jobs.max_delay_s),
             },
             telemetry: telemetry(self.telemetry, &mut check),
@@ -108,9 +133,9 @@ fn server<F: Fn(&str) -> String>(raw: raw::Server, check: &mut Check<'_, F>) -> 
     Server {
         host,
         port: raw.port,
-        header_timeout: check.seconds("server.header_timeout_s", raw.header_timeout_s),
-        body_timeout: check.seconds("server.body_timeout_s", raw.body_timeout_s),
-        write_timeout: check.seconds("server.write_timeout_s", raw.write_timeout_s),
+        header_timeout: check.some_seconds("server.header_timeout_s", raw.header_timeout_s),
+        body_timeout: check.some_seconds("server.body_timeout_s", raw.body_timeout_s),
+        write_timeout: check.some_seconds("server.write_timeout_s", raw.write_timeout_s),
         shutdown_grace: check.seconds("server.shutdown_grace_s", raw.shutdown_grace_s),
         max_connections: check.positive("server.max_connections", raw.max_connections),
     }
@@ -179,16 +204,16 @@ fn models<F: Fn(&str) -> String>(raw: raw::Models, check: &mut Check<'_, F>) -> 
     Models {
         chain: raw.chain,
         retries: raw.retries,
-        retry_delay: Duration::from_millis(raw.retry_delay_ms),
-        first_token_timeout: check.seconds("models.first_token_timeout_s", raw.first_token_timeout_s),
-        idle_timeout: check.seconds("models.idle_timeout_s", raw.idle_timeout_s),
-        total_timeout: check.seconds("models.total_timeout_s", raw.total_timeout_s),
+        retry_delay: check.milliseconds("models.retry_delay_ms", raw.retry_delay_ms),
+        first_token_timeout: check.some_seconds("models.first_token_timeout_s", raw.first_token_timeout_s),
+        idle_timeout: check.some_seconds("models.idle_timeout_s", raw.idle_timeout_s),
+        total_timeout: check.some_seconds("models.total_timeout_s", raw.total_timeout_s),
         breaker_failures: raw.breaker_failures.max(1),
         breaker_cooldown: check.seconds("models.breaker_cooldown_s", raw.breaker_cooldown_s),
         temperature: raw.temperature,
         max_tokens: raw.max_tokens,
         rewrite_follow_ups: raw.rewrite_follow_ups,
-        rewrite_timeout: Duration::from_millis(raw.rewrite_timeout_ms),
+        rewrite_timeout: check.milliseconds("models.rewrite_timeout_ms", raw.rewrite_timeout_ms),
     }
 }
 
@@ -231,10 +256,10 @@ fn provider<F: Fn(&str) -> String>(name: String, raw: raw::Provider, check: &mut
 
 fn webhooks<F: Fn(&str) -> String>(raw: &raw::Webhooks, check: &mut Check<'_, F>) -> Webhooks {
     let settings = Webhooks {
-        deadline: check.seconds("webhooks.deadline_s", raw.deadline_s),
+        deadline: check.some_seconds("webhooks.deadline_s", raw.deadline_s),
         initial_delay: check.seconds("webhooks.initial_delay_s", raw.initial_delay_s),
         max_delay: check.seconds("webhooks.max_delay_s", raw.max_delay_s),
-        give_up_after: check.seconds("webhooks.give_up_after_s", raw.give_up_after_s),
+        give_up_after: check.some_seconds("webhooks.give_up_after_s", raw.give_up_after_s),
         concurrency: check.positive("webhooks.concurrency", raw.concurrency),
         concurrency_per_endpoint: check.positive("webhooks.concurrency_per_endpoint", raw.concurrency_per_endpoint),
         response_bytes: raw.response_bytes,
@@ -260,4 +285,34 @@ fn telemetry<F: Fn(&str) -> String>(raw: raw::Telemetry, check: &mut Check<'_, F
         check.fail("telemetry.log_format", format!("{:?} is not a format; write \"text\" or \"json\"", raw.log_format));
     }
     Telemetry { log_level: raw.log_level, log_json: raw.log_format == "json", company_label: raw.company_label }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is said of a time, if it is refused.
+    fn said(read: impl Fn(&mut Check<'_, fn(&str) -> String>) -> Duration) -> Option<String> {
+        let mut problems = Vec::new();
+        let origin: fn(&str) -> String = str::to_owned;
+        read(&mut Check { origin, problems: &mut problems });
+        problems.pop().map(|problem| problem.message)
+    }
+
+    #[test]
+    fn times_have_bounds_and_the_message_says_them() {
+        for good in [0.0, 0.05, 1.0, LONGEST_S] {
+            assert_eq!(said(|check| check.seconds("a.b_s", good)), None, "{good}");
+        }
+        for bad in [-1.0, LONGEST_S + 1.0, f64::NAN, f64::INFINITY, 1e300] {
+            let message = said(|check| check.seconds("a.b_s", bad)).unwrap();
+            assert!(message.contains("from 0 to 315360000"), "{message}");
+            assert!(said(|check| check.some_seconds("a.b_s", bad)).is_some(), "{bad}");
+        }
+        assert_eq!(said(|check| check.some_seconds("a.b_s", 0.001)), None);
+        let message = said(|check| check.some_seconds("a.b_s", 0.0)).unwrap();
+        assert!(message.contains("from 0.001 to 315360000"), "{message}");
+        assert_eq!(said(|check| check.milliseconds("a.b_ms", 500)), None);
+        assert!(said(|check| check.milliseconds("a.b_ms", u64::MAX)).is_some());
+    }
 }

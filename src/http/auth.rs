@@ -1,10 +1,12 @@
 //! From a request to a company: by key, or in open mode by the name alone. The only place of the HTTP face that grants
 //! a [`CompanyScope`].
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
@@ -73,9 +75,10 @@ impl Gate {
     /// Who asks, given the company that the request names. With a key, both must agree.
     ///
     /// # Errors
-    /// 401 without a valid key, 403 when the key opens another company than the one named, 404 for a company that does
-    /// not exist, 429 over the limit, 503 when nobody can tell.
+    /// 401 without a valid key, 403 when the key opens another company than the one named or in open mode a foreign page
+    /// asks, 404 for a company that does not exist, 429 over the limit, 503 when nobody can tell.
     pub async fn admit(&self, headers: &HeaderMap, named: Option<&str>) -> Result<Caller, Problem> {
+        self.refuse_foreign_pages(headers)?;
         let named: Option<CompanyId> = named
             .map(str::parse)
             .transpose()
@@ -95,14 +98,26 @@ impl Gate {
         Ok(Caller { scope: CompanyScope::granted(company.id.clone()), company })
     }
 
+    /// In open mode, refuses what a page of another site made a browser send: nobody needs a key there, so the browser of
+    /// someone on this machine would do as well as they.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn refuse_foreign_pages(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        if self.mode == AuthMode::Keys || is_own_site(headers) {
+            return Ok(());
+        }
+        Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "foreign_origin",
+            "without keys (`auth.mode` is \"open\") only localhost is served, and no page of another site",
+        ))
+    }
+
     async fn key_owner(&self, headers: &HeaderMap, named: Option<&CompanyId>) -> Result<CompanyId, Problem> {
         let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
-        let secret = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "))
-            .map(str::trim)
-            .ok_or_else(|| unauthorized("send the company's key as `Authorization: Bearer KEY`"))?;
+        let secret =
+            bearer(headers).ok_or_else(|| unauthorized("send the company's key as `Authorization: Bearer KEY`"))?;
         let hash = ApiKey::hash_of(secret);
         let key = self.keys.get(&hash, async { self.directory.key(&hash).await }).await?;
         let key = key.ok_or_else(|| unauthorized("the key is not known"))?;
@@ -133,6 +148,45 @@ impl Gate {
             Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests in a minute")
                 .retry_after(Duration::from_secs_f64(wait.as_secs_f64().ceil()))
         })
+    }
+}
+
+/// The secret after `Bearer`, in whatever case that is written (RFC 9110, 11.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, secret) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| secret.trim())
+}
+
+/// Whether a request was meant for this machine by its own name, and not sent by a page of another origin. A name of
+/// someone else's that leads to a loopback address (DNS rebinding) shows in `Host`, a foreign page's form or script in
+/// `Origin`.
+fn is_own_site(headers: &HeaderMap) -> bool {
+    let mut host = None;
+    for value in headers.get_all(header::HOST) {
+        match value.to_str() {
+            Ok(value) if is_loopback(value) => host = Some(value),
+            _ => return false,
+        }
+    }
+    headers.get_all(header::ORIGIN).iter().all(|value| {
+        let origin = value.to_str().ok().and_then(|value| value.split_once("://"));
+        origin.zip(host).is_some_and(|((_, authority), host)| authority.eq_ignore_ascii_case(host))
+    })
+}
+
+/// Whether a `host:port` names this machine.
+fn is_loopback(host: &str) -> bool {
+    let Ok(authority) = host.parse::<Authority>() else { return false };
+    if host.contains('@') {
+        return false;
+    }
+    let name = authority.host();
+    match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
+        None => {
+            name.eq_ignore_ascii_case("localhost")
+                || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
+        }
     }
 }
 
@@ -184,5 +238,63 @@ impl<T: Send + Sync + 'static> Remembered<T> {
                 Err(Problem::unavailable("directory_unavailable", "companies and keys cannot be looked up right now"))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::{HeaderName, HeaderValue};
+
+    fn headers(all: &[(HeaderName, &str)]) -> HeaderMap {
+        all.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
+    }
+
+    #[test]
+    fn the_scheme_is_read_in_any_case() {
+        for (value, secret) in [
+            ("Bearer k", Some("k")),
+            ("bearer k", Some("k")),
+            ("BEARER  k ", Some("k")),
+            ("Basic k", None),
+            ("Bearerk", None),
+            ("k", None),
+        ] {
+            assert_eq!(bearer(&headers(&[(header::AUTHORIZATION, value)])), secret, "{value:?}");
+        }
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+
+    #[test]
+    fn only_names_of_this_machine_are_its_own_site() {
+        for host in ["localhost", "LocalHost:8080", "127.0.0.1", "127.8.9.10:1", "[::1]", "[::1]:8080"] {
+            assert!(is_own_site(&headers(&[(header::HOST, host)])), "{host}");
+        }
+        for host in [
+            "example.com",
+            "localhost.example.com:8080",
+            "127.0.0.1.example.com",
+            "10.0.0.1",
+            "[::2]",
+            "a@localhost",
+            "",
+        ] {
+            assert!(!is_own_site(&headers(&[(header::HOST, host)])), "{host}");
+        }
+        assert!(is_own_site(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn an_origin_has_to_be_the_host_asked() {
+        let asked = |host: &str, origin: &str| is_own_site(&headers(&[(header::HOST, host), (header::ORIGIN, origin)]));
+        assert!(asked("localhost:8080", "http://localhost:8080"));
+        assert!(asked("[::1]:8080", "http://[::1]:8080"));
+        for origin in ["http://localhost:3000", "http://127.0.0.1:8080", "https://example.com", "null", ""] {
+            assert!(!asked("localhost:8080", origin), "{origin}");
+        }
+        assert!(!is_own_site(&headers(&[(header::ORIGIN, "http://localhost:8080")])), "an origin without a host");
+        let mut two = headers(&[(header::HOST, "example.com")]);
+        two.append(header::HOST, HeaderValue::from_static("localhost"));
+        assert!(!is_own_site(&two), "two hosts");
     }
 }

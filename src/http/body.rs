@@ -15,7 +15,8 @@ const DRAINED_BYTES: usize = 256 << 20;
 /// How long that may take.
 const DRAINED_FOR: Duration = Duration::from_secs(10);
 
-/// Reads a JSON body.
+/// Reads a JSON body. With `must_say_so` its content type has to be there: a page of another site can send one without
+/// asking, but none that says it is JSON.
 ///
 /// # Errors
 /// 415 for another content type, 413 over `limit` bytes, 408 when it takes longer than `patience`, 400 for invalid
@@ -25,9 +26,10 @@ pub(super) async fn json<T: DeserializeOwned>(
     body: Body,
     limit: usize,
     patience: Duration,
+    must_say_so: bool,
 ) -> Result<T, Problem> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let is_json = content_type.is_none_or(|value| {
+    let is_json = content_type.map_or(!must_say_so, |value| {
         let value = value.split(';').next().unwrap_or_default().trim();
         value.eq_ignore_ascii_case("application/json") || value.to_ascii_lowercase().ends_with("+json")
     });

@@ -1,8 +1,9 @@
-//! The HTTP face: [`server`] accepts connections, [`auth`] finds the company, [`surfaces`] are the routes, [`sse`] writes
+//! The HTTP face: [`server`] accepts connections, [`auth`] finds the company, `surfaces` are the routes, `sse` writes
 //! streams, [`problem`] is the one place where errors become statuses.
 
 pub mod auth;
 mod body;
+mod extract;
 mod io;
 pub mod problem;
 pub mod server;

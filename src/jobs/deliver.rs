@@ -96,7 +96,7 @@ impl Deliver {
         Self {
             directory,
             sender,
-            gates: Gates::new(settings.concurrency, settings.concurrency_per_endpoint),
+            gates: Gates::new(settings.concurrency, settings.concurrency_per_endpoint, settings.max_delay),
             policy: Policy {
                 initial: settings.initial_delay,
                 max: settings.max_delay,
@@ -148,7 +148,8 @@ impl Deliver {
                 return Ok(if self.policy.gives_up(age) {
                     Outcome::Dead { reason: gave_up(age, &reason) }
                 } else {
-                    Outcome::Defer { after }
+                    // The pause may be hours long; its end is not to come after that of the message.
+                    Outcome::Defer { after: self.policy.within(after, age) }
                 });
             }
         };

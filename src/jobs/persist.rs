@@ -3,18 +3,25 @@
 //! The store makes it exactly once (by the turn's id); the events that follow have ids and bodies that depend on the
 //! turn alone, so doing it again after a crash makes the same events. They are published by settling the message: a
 //! turn is never stored without its webhooks following.
+//!
+//! The turns of one conversation are stored in their order, for the store numbers them as they come: a turn waits while
+//! an earlier one of its conversation has been taken and is not finished, tries that failed included. That orders them
+//! within one worker process; workers in several processes may still store two turns in another order.
+
+mod lanes;
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use self::lanes::Lanes;
 use super::retry::Policy;
 use super::runner::{DiscardReason, Job, Outcome};
 use crate::config;
 use crate::domain::conversation::{self, Status};
 use crate::domain::event::WORKER;
-use crate::domain::{CompanyScope, Event, EventType, FinishReason, TurnRecord};
+use crate::domain::{CompanyScope, ConversationId, Event, EventType, FinishReason, TurnId, TurnRecord};
 use crate::ports::bus::{Message, Queue};
 use crate::ports::directory::Directory;
 use crate::ports::store::{self, Appended, ConversationStore};
@@ -45,6 +52,22 @@ pub struct Persist {
     directory: Arc<dyn Directory>,
     policy: Policy,
     concurrency: usize,
+    lanes: Lanes,
+}
+
+/// Of a message, whose place it takes.
+#[derive(Deserialize)]
+struct Place {
+    conversationid: ConversationId,
+    /// The turn.
+    subject: TurnId,
+}
+
+impl Place {
+    /// None for what is no event of a turn: it waits for nobody, and what is wrong with it shows when it is handled.
+    fn of(message: &Message) -> Option<Self> {
+        serde_json::from_slice(&message.body).ok()
+    }
 }
 
 impl Persist {
@@ -55,6 +78,7 @@ impl Persist {
             directory,
             policy: Policy::forever(settings.initial_delay, settings.max_delay),
             concurrency: settings.persist_concurrency,
+            lanes: Lanes::new(),
         }
     }
 
@@ -93,14 +117,31 @@ impl Job for Persist {
         &self.policy
     }
 
+    fn taken(&self, message: &Message) {
+        if let Some(place) = Place::of(message) {
+            self.lanes.arrive(place.conversationid, place.subject);
+        }
+    }
+
     async fn run(&self, message: &Message) -> Outcome {
-        match self.store(message).await {
+        let entered = Place::of(message).map(|place| self.lanes.enter(place.conversationid, place.subject));
+        let place = match entered.transpose() {
+            Ok(place) => place,
+            Err(after) => return Outcome::Defer { after },
+        };
+        let outcome = match self.store(message).await {
             Ok(outcome) => outcome,
             Err(error @ Error::Store(store::Error::Unavailable(_))) => {
                 Outcome::Retry { after: self.policy.delay(message.attempts), reason: error.to_string() }
             }
             Err(error) => Outcome::Dead { reason: error.to_string() },
+        };
+        // Whatever else became of it, the next turn may go. So it may after a panic: one that comes again and again is
+        // not to hold up its conversation for a day.
+        if let (Some(place), Outcome::Retry { after, .. }) = (place, &outcome) {
+            place.keep(*after);
         }
+        outcome
     }
 }
 

@@ -125,6 +125,9 @@ pub trait Job: Send + Sync + 'static {
     /// When a message is tried again whose handler panicked.
     fn policy(&self) -> &Policy;
 
+    /// A message was taken. Called in the order in which messages are taken, before its handler begins.
+    fn taken(&self, _message: &Message) {}
+
     /// Handles one message. It may have been handled before: the effect is to be the same.
     fn run(&self, message: &Message) -> impl Future<Output = Outcome> + Send;
 }
@@ -154,6 +157,7 @@ pub async fn run<J: Job>(job: Arc<J>, bus: Arc<dyn Bus>, shutdown: CancellationT
         match taken {
             Ok(taken) => {
                 untaken = 0;
+                job.taken(taken.message());
                 let span = tracing::info_span!("job", name = J::NAME, message.id = %taken.message().id);
                 let (job, unsettled) = (Arc::clone(&job), Arc::clone(&unsettled));
                 let handler = async move {

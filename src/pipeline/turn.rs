@@ -126,6 +126,11 @@ impl<'a> Turn<'a> {
         );
         self.detect_language();
 
+        // Only a message that leans on the one before has to wait for it.
+        let leans_on_past = rewrite::is_follow_up(&self.ask.message);
+        if !leans_on_past {
+            self.detect_intent();
+        }
         let engine = self.engine;
         let message = self.ask.message.clone();
         let detected = self.record.language.unwrap_or(self.language);
@@ -137,7 +142,9 @@ impl<'a> Turn<'a> {
         if self.past.is_partial {
             self.degrade(Degraded::Store);
         }
-        self.detect_intent();
+        if leans_on_past {
+            self.detect_intent();
+        }
 
         let rewritten = self.rewritten(detected).await;
         let (query, embedded) = match &rewritten {

@@ -19,7 +19,7 @@ pub enum Error {
     #[error("the spool cannot be written: {0}")]
     Disk(String),
     /// It is larger than anything that a turn should leave.
-    #[error("an event of {bytes} bytes does not fit into a spool segment of {limit}")]
+    #[error("an event of {bytes} bytes is larger than the spool takes, {limit}")]
     TooLarge {
         /// Its size.
         bytes: usize,

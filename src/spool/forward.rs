@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -27,11 +26,14 @@ pub async fn run(spool: Spool, bus: Arc<dyn Bus>, shutdown: CancellationToken) {
     let mut written = state.written.subscribe();
     let mut retry = RETRY.0;
     loop {
-        let batch = tokio::task::block_in_place(|| reader.next());
+        let upto = *written.borrow_and_update();
+        let batch = tokio::task::block_in_place(|| reader.next(upto));
         let batch = match batch {
             Ok(batch) => batch,
             Err(error) => {
                 tracing::error!(%error, "the spool cannot be read");
+                // What was read before the error has not been handed to the bus.
+                reader.back();
                 if wait(&shutdown, RETRY.1).await {
                     return;
                 }
@@ -85,7 +87,7 @@ fn confirm(spool: &Spool, state: &State, reader: &mut Reader, batch: &[segment::
         tracing::warn!(%error, "the spool's cursor cannot be written");
     }
     reader.confirm();
-    state.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    state.release(bytes);
     state.forwarded.send_replace(last.sequence);
 }
 
@@ -96,7 +98,16 @@ pub(super) struct Reader {
     confirmed: u64,
     /// The last sequence handed out.
     handed: u64,
-    open: Option<(File, PathBuf, u64)>,
+    open: Option<Open>,
+}
+
+/// The segment being read.
+struct Open {
+    file: File,
+    path: PathBuf,
+    /// The sequence that it begins with.
+    first: u64,
+    offset: u64,
 }
 
 impl Reader {
@@ -104,37 +115,59 @@ impl Reader {
         Self { dir, confirmed, handed: confirmed, open: None }
     }
 
-    /// The next records, none when there are no more yet.
-    pub(super) fn next(&mut self) -> std::io::Result<Vec<segment::Record>> {
+    /// The next records up to the sequence `written`, none when there are no more yet. What lies behind it is being
+    /// written, or has failed.
+    pub(super) fn next(&mut self, written: u64) -> std::io::Result<Vec<segment::Record>> {
         let mut batch = Vec::new();
         let mut bytes = 0;
-        while batch.len() < BATCH && bytes < BATCH_BYTES {
+        while self.handed < written && batch.len() < BATCH && bytes < BATCH_BYTES {
             if self.open.is_none() && !self.open_segment()? {
                 break;
             }
-            let Some((file, _, offset)) = self.open.as_mut() else { break };
-            let size = file.metadata()?.len();
-            match segment::read_at(file, *offset, size)? {
-                Some(record) => {
-                    bytes += record.payload.len() as u64;
-                    *offset = record.end;
-                    if record.sequence > self.handed {
-                        self.handed = record.sequence;
-                        batch.push(record);
-                    }
+            let Some(open) = self.open.as_mut() else { break };
+            let size = open.file.metadata()?.len();
+            if let Some(record) = segment::read_at(&open.file, open.offset, size)? {
+                if record.sequence > written {
+                    break;
                 }
-                // The writer leaves a segment only when it is complete, but it may have written to it since: the end
-                // counts when it is met again after a later segment was seen.
-                None => match self.later_segment()? {
-                    Some(later) => match self.reread()? {
-                        true => {}
-                        false => self.open = Some((File::open(&later)?, later, 0)),
-                    },
-                    None => break,
-                },
+                bytes += record.payload.len() as u64;
+                open.offset = record.end;
+                if record.sequence > self.handed {
+                    self.handed = record.sequence;
+                    batch.push(record);
+                }
+            } else if !self.pass(written)? {
+                break;
             }
         }
         Ok(batch)
+    }
+
+    /// Passes over bytes that are no record, to the next one in this segment, or else to the next segment. Says whether
+    /// there is either.
+    fn pass(&mut self, written: u64) -> std::io::Result<bool> {
+        let Some(open) = self.open.as_mut() else { return Ok(false) };
+        // The writer leaves a segment only when it is complete. Whether it has left this one must be known before the
+        // search, for what it still writes there meanwhile would be passed over.
+        let later = segment::list(&self.dir)?.into_iter().find(|(path, _)| *path > open.path);
+        let last = self.handed.max(open.first.saturating_sub(1));
+        let size = open.file.metadata()?.len();
+        match (segment::next_after_damage(&open.file, open.offset, size, last)?, later) {
+            (Some(next), _) => {
+                // Behind `written` a record may be found before the one in front of it is complete: it is looked for
+                // again when it has been written.
+                let record = segment::read_at(&open.file, next, size)?;
+                if record.is_none_or(|record| record.sequence > written) {
+                    return Ok(false);
+                }
+                open.offset = next;
+            }
+            (None, Some((path, first))) => {
+                self.open = Some(Open { file: File::open(&path)?, path, first, offset: 0 });
+            }
+            (None, None) => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// Begins again after what was confirmed last.
@@ -162,20 +195,8 @@ impl Reader {
         let found = segment::list(&self.dir)?;
         // The last one that begins at or before the next record; when the records in between are gone, the first after.
         let holding = found.iter().rposition(|(_, first)| *first <= next).unwrap_or(0);
-        let Some((path, _)) = found.get(holding) else { return Ok(false) };
-        self.open = Some((File::open(path)?, path.clone(), 0));
+        let Some((path, first)) = found.get(holding) else { return Ok(false) };
+        self.open = Some(Open { file: File::open(path)?, path: path.clone(), first: *first, offset: 0 });
         Ok(true)
-    }
-
-    /// The segment after the open one.
-    fn later_segment(&self) -> std::io::Result<Option<PathBuf>> {
-        let Some((_, open, _)) = &self.open else { return Ok(None) };
-        Ok(segment::list(&self.dir)?.into_iter().map(|(path, _)| path).find(|path| path > open))
-    }
-
-    /// Whether there is a record at the open segment's offset after all.
-    fn reread(&self) -> std::io::Result<bool> {
-        let Some((file, _, offset)) = &self.open else { return Ok(false) };
-        Ok(segment::read_at(file, *offset, file.metadata()?.len())?.is_some())
     }
 }

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{FinishReason, TurnRecord};
 use crate::ports::outbox::Journal;
 
+/// The largest journal that is read at start. A turn's event is a fraction of it.
+const MAX_BYTES: u64 = 4 * super::MAX_EVENT_BYTES;
+
 /// The folder of the journals.
 pub(super) struct Journals {
     dir: PathBuf,
@@ -38,20 +41,42 @@ pub(super) fn count(dir: &Path) -> u64 {
         .map_or(0, |entries| entries.flatten().filter(|entry| is_journal(&entry.path())).count() as u64)
 }
 
-/// The turns that a crash cut short, with their files.
-pub(super) fn unfinished(dir: &Path) -> std::io::Result<Vec<(PathBuf, Option<TurnRecord>)>> {
+/// The turns that a crash cut short, with their files; for a journal that cannot be read, why. An empty one says
+/// nothing: its turn had told its client nothing either.
+pub(super) fn unfinished(dir: &Path) -> std::io::Result<Vec<(PathBuf, std::io::Result<Option<TurnRecord>>)>> {
     let mut found: Vec<PathBuf> =
         std::fs::read_dir(dir)?.flatten().map(|entry| entry.path()).filter(|path| is_journal(path)).collect();
     // Turn ids sort by time, so conversations are mended in their order.
     found.sort();
-    found
-        .into_iter()
-        .map(|path| {
-            let bytes = std::fs::read(&path)?;
-            let ended = std::fs::metadata(&path).and_then(|data| data.modified()).ok();
-            Ok((path, replay(&bytes, ended)))
-        })
-        .collect()
+    let with_turn = |path: PathBuf| {
+        let turn = read(&path);
+        (path, turn)
+    };
+    Ok(found.into_iter().map(with_turn).collect())
+}
+
+fn read(path: &Path) -> std::io::Result<Option<TurnRecord>> {
+    let data = std::fs::metadata(path)?;
+    if data.len() > MAX_BYTES {
+        return Err(std::io::Error::other(format!("{} bytes are more than a journal has", data.len())));
+    }
+    let bytes = std::fs::read(path)?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    // A line is written with one call, so a process that dies leaves no half of the first one.
+    let turn = replay(&bytes, data.modified().ok());
+    turn.map(Some).ok_or_else(|| std::io::Error::other("it holds no record of a turn"))
+}
+
+/// Sets a journal aside that no turn can be made of, as `<turn>.bad`, so that it is reported once and can be looked at.
+pub(super) fn set_aside(path: &Path, error: &dyn std::fmt::Display) {
+    let aside = path.with_extension("bad");
+    tracing::error!(journal = %path.display(), aside = %aside.display(), %error, "a turn's journal cannot be used");
+    if let Err(error) = std::fs::rename(path, &aside) {
+        // It is met again at the next start.
+        tracing::error!(journal = %path.display(), %error, "a journal cannot be set aside");
+    }
 }
 
 fn is_journal(path: &Path) -> bool {
@@ -71,8 +96,7 @@ enum Line<'a> {
     Resumed,
 }
 
-/// Puts a turn together from its journal. A last line that was not finished is passed over. A journal without a record
-/// says nothing: its turn had told its client nothing either.
+/// Puts a turn together from its journal. A last line that was not finished is passed over.
 fn replay(bytes: &[u8], ended: Option<std::time::SystemTime>) -> Option<TurnRecord> {
     let mut record: Option<TurnRecord> = None;
     let mut answer = String::new();

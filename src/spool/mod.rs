@@ -1,12 +1,14 @@
 //! The durable log between the streams and the bus.
 //!
-//! A turn's last act is to append its record here and wait for the disk ([`writer`]: one thread, one `fdatasync` for
+//! A turn's last act is to append its record here and wait for the disk (`writer`: one thread, one `fdatasync` for
 //! all that arrived meanwhile). [`forward`] hands the records to the bus in order and forgets what the bus has
 //! confirmed. While an answer still streams, its pieces go to a [`journal`], which is only written, not synced: enough
 //! for the death of the process, and it costs a stream next to nothing.
 //!
 //! **Invariants.** A record is published before its segment is deleted. Nothing is ever appended to a segment that was
-//! found at start. After a failed sync a segment is never written again: what the kernel still holds of it is unknown.
+//! found at start. After a failed sync nothing is appended to a segment again: what the kernel still holds of it is
+//! unknown. What failed is not forwarded, and its sequences are not used again. A damaged record costs itself, not
+//! those behind it.
 
 pub mod forward;
 pub mod journal;
@@ -27,6 +29,9 @@ use crate::ports::outbox::{Error, Journal, Outbox};
 use segment::Segment;
 use writer::{Append, Writer};
 
+/// The largest event that is taken. One that is larger than a segment gets a segment of its own.
+const MAX_EVENT_BYTES: u64 = 64 << 20;
+
 /// The spool of one data directory. Cheap to clone.
 #[derive(Clone)]
 pub struct Spool {
@@ -37,7 +42,6 @@ struct Shared {
     dir: PathBuf,
     journals: journal::Journals,
     limit: u64,
-    segment_bytes: u64,
     appends: Mutex<Option<std::sync::mpsc::Sender<Append>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     state: Arc<State>,
@@ -53,6 +57,17 @@ pub(crate) struct State {
     written: watch::Sender<u64>,
     /// Sequence of the last record that the bus has confirmed.
     forwarded: watch::Sender<u64>,
+    /// Records that damage had cost when the spool was opened.
+    lost: u64,
+}
+
+impl State {
+    /// So many bytes wait no longer.
+    fn release(&self, bytes: u64) {
+        let release = |pending: u64| Some(pending.saturating_sub(bytes));
+        // The closure always gives a value, so this cannot fail.
+        let _ = self.pending_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, release);
+    }
 }
 
 /// A spool's account.
@@ -66,6 +81,8 @@ pub struct Account {
     pub pending_bytes: u64,
     /// Turns whose answer was under way when the process died, to be mended at the next start.
     pub unfinished_turns: u64,
+    /// Events that wait no longer because their records on the disk were damaged, as found when the spool was opened.
+    pub lost: u64,
 }
 
 impl Spool {
@@ -75,31 +92,32 @@ impl Spool {
     /// When the directory cannot be read or written.
     pub fn open(dir: &Path, segment_bytes: u64, limit: u64) -> std::io::Result<Self> {
         std::fs::create_dir_all(dir)?;
-        let found = segment::list(dir)?;
         let mut last = segment::read_cursor(dir);
         let cursor = last;
-        let mut pending_bytes = 0;
-        for (path, first) in &found {
-            let scan = segment::scan(path, *first)?;
+        // Sequences whose records failed are behind the last one written, and are not used again.
+        let mut written = cursor;
+        let (mut pending_bytes, mut lost) = (0u64, 0u64);
+        for (path, scan) in &segment::scan_all(dir)? {
+            report(path, scan, cursor);
             if let Some(torn) = &scan.torn {
                 segment::keep_torn(path, torn)?;
-                tracing::warn!(
-                    spool.segment = %path.display(), spool.offset_bytes = torn.offset, spool.torn_bytes = torn.bytes,
-                    "the spool's tail was torn by a crash; what had been promised stands before it"
-                );
             }
             last = last.max(scan.last);
+            written = written.max(scan.last_record().unwrap_or(0));
             if scan.last <= cursor {
                 // All of it reached the bus; nothing of it should lie here any longer.
                 std::fs::remove_file(path)?;
             }
             pending_bytes += scan.bytes_after(cursor);
+            lost += scan.lost_after(cursor);
         }
+        metrics::gauge!("turnpike_spool_lost_events").set(lost as f64);
         let state = Arc::new(State {
             pending_bytes: AtomicU64::new(pending_bytes),
             trouble: Mutex::new(None),
-            written: watch::Sender::new(last),
+            written: watch::Sender::new(written),
             forwarded: watch::Sender::new(cursor),
+            lost,
         });
         let (sender, receiver) = std::sync::mpsc::channel();
         let first = Segment::create(dir, last + 1, segment_bytes)?;
@@ -111,7 +129,6 @@ impl Spool {
                 dir: dir.to_owned(),
                 journals: journal::Journals::open(&dir.join("journals"))?,
                 limit,
-                segment_bytes,
                 appends: Mutex::new(Some(sender)),
                 thread: Mutex::new(Some(thread)),
                 state,
@@ -125,12 +142,11 @@ impl Spool {
     /// When the directory cannot be read.
     pub fn inspect(dir: &Path) -> std::io::Result<Account> {
         let forwarded = segment::read_cursor(dir);
-        let mut account = Account { accepted: forwarded, forwarded, pending_bytes: 0, unfinished_turns: 0 };
-        for (path, first) in segment::list(dir)? {
-            // The process that owns the spool may have forwarded and deleted it since it was listed.
-            let Ok(scan) = segment::scan(&path, first) else { continue };
-            account.accepted = account.accepted.max(scan.last);
+        let mut account = Account { accepted: forwarded, forwarded, pending_bytes: 0, unfinished_turns: 0, lost: 0 };
+        for (_, scan) in segment::scan_all(dir)? {
+            account.accepted = account.accepted.max(scan.last_record().unwrap_or(0));
             account.pending_bytes += scan.bytes_after(forwarded);
+            account.lost += scan.lost_after(forwarded);
         }
         account.unfinished_turns = journal::count(&dir.join("journals"));
         Ok(account)
@@ -144,6 +160,7 @@ impl Spool {
             forwarded: *state.forwarded.borrow(),
             pending_bytes: state.pending_bytes.load(Ordering::Relaxed),
             unfinished_turns: journal::count(&self.shared.dir.join("journals")),
+            lost: state.lost,
         }
     }
 
@@ -155,8 +172,8 @@ impl Spool {
         let _ = forwarded.wait_for(|&sequence| sequence >= target).await;
     }
 
-    /// Removes what has reached the bus, and what crashes have torn off: nothing of it is needed any more, and whoever is
-    /// to be forgotten must not stay in it. The spool must be closed and drained.
+    /// Removes what has reached the bus, and what was set aside because it cannot be read: nothing of it is needed any
+    /// more, and whoever is to be forgotten must not stay in it. The spool must be closed and drained.
     ///
     /// # Errors
     /// When a file cannot be removed.
@@ -167,10 +184,13 @@ impl Spool {
                 std::fs::remove_file(path)?;
             }
         }
-        for entry in std::fs::read_dir(&self.shared.dir)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "torn") || path.ends_with("spare") {
-                std::fs::remove_file(path)?;
+        for dir in [self.shared.dir.clone(), self.shared.dir.join("journals")] {
+            for entry in std::fs::read_dir(dir)? {
+                let path = entry?.path();
+                let is_aside = ["torn", "damaged", "bad"].iter().any(|&aside| path.extension() == Some(aside.as_ref()));
+                if path.is_file() && (is_aside || path.ends_with("spare")) {
+                    std::fs::remove_file(path)?;
+                }
             }
         }
         Ok(())
@@ -186,14 +206,39 @@ impl Spool {
     }
 
     fn append(&self, payload: Vec<u8>, committed: Option<oneshot::Sender<Result<u64, Error>>>) -> Result<(), Error> {
-        let limit = self.shared.segment_bytes - segment::HEADER;
-        if payload.len() as u64 > limit {
-            return Err(Error::TooLarge { bytes: payload.len(), limit });
+        if payload.len() as u64 > MAX_EVENT_BYTES {
+            return Err(Error::TooLarge { bytes: payload.len(), limit: MAX_EVENT_BYTES });
         }
-        self.shared.state.pending_bytes.fetch_add(payload.len() as u64 + segment::HEADER, Ordering::Relaxed);
+        let bytes = payload.len() as u64 + segment::HEADER;
         let sender = self.shared.appends.lock();
+        self.shared.state.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
         let append = Append { payload, committed };
-        sender.as_ref().and_then(|sender| sender.send(append).ok()).ok_or(Error::Closed)
+        sender.as_ref().and_then(|sender| sender.send(append).ok()).ok_or_else(|| {
+            self.shared.state.release(bytes);
+            Error::Closed
+        })
+    }
+}
+
+/// Says what is wrong with a segment that was found, and sets damaged bytes aside.
+fn report(path: &Path, scan: &segment::Scan, cursor: u64) {
+    for damage in &scan.damaged {
+        tracing::error!(
+            spool.segment = %path.display(), spool.offset_bytes = damage.offset, spool.damaged_bytes = damage.bytes,
+            spool.lost_events = damage.lost_after(cursor),
+            "a segment of the spool is damaged; the records behind it are kept"
+        );
+    }
+    if !scan.damaged.is_empty()
+        && let Err(error) = segment::keep_damaged(path, &scan.damaged)
+    {
+        tracing::warn!(spool.segment = %path.display(), %error, "damaged bytes of the spool cannot be copied");
+    }
+    if let Some(torn) = &scan.torn {
+        tracing::warn!(
+            spool.segment = %path.display(), spool.offset_bytes = torn.offset, spool.torn_bytes = torn.bytes,
+            "the spool's tail was torn by a crash; what had been promised stands before it"
+        );
     }
 }
 

@@ -7,7 +7,8 @@ use crate::domain::{Event, TurnRecord};
 use crate::ports::outbox::{Error, Outbox};
 
 impl Spool {
-    /// Puts the unfinished turns into the log and removes their journals. Returns them.
+    /// Puts the unfinished turns into the log and removes their journals. Returns them. A journal that cannot be read,
+    /// or whose turn is too large, is set aside as `<turn>.bad` and keeps nothing else from being mended.
     ///
     /// # Errors
     /// When the log cannot be written; the journals stay.
@@ -16,17 +17,36 @@ impl Spool {
         let found = journal::unfinished(&dir).map_err(|error| Error::Disk(error.to_string()))?;
         let mut recovered = Vec::new();
         for (path, record) in found {
-            if let Some(record) = record {
-                let event = Event::turn_finished(&record, None).map_err(|error| Error::Disk(error.to_string()))?;
-                self.commit(&event).await?;
-                recovered.push(record);
+            match record {
+                Ok(Some(record)) => match self.keep(&record).await {
+                    Ok(()) => recovered.push(record),
+                    Err(error @ Error::TooLarge { .. }) => {
+                        journal::set_aside(&path, &error);
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                },
+                Ok(None) => {}
+                Err(error) => {
+                    journal::set_aside(&path, &error);
+                    continue;
+                }
             }
-            std::fs::remove_file(&path).map_err(|error| Error::Disk(error.to_string()))?;
+            if let Err(error) = std::fs::remove_file(&path) {
+                // The turn is in the log. At the next start it is put there again and recognised by its id.
+                tracing::error!(journal = %path.display(), %error, "a mended turn's journal cannot be removed");
+            }
         }
         if !recovered.is_empty() {
             tracing::info!(turns = recovered.len(), "turns that were cut short are kept as they were delivered");
         }
         Ok(recovered)
+    }
+
+    /// Puts an unfinished turn into the log.
+    async fn keep(&self, record: &TurnRecord) -> Result<(), Error> {
+        let event = Event::turn_finished(record, None).map_err(|error| Error::Disk(error.to_string()))?;
+        self.commit(&event).await
     }
 
     /// The records of turns that are in the log and not yet confirmed by the bus.
@@ -36,12 +56,17 @@ impl Spool {
     pub fn pending_turns(&self) -> std::io::Result<Vec<TurnRecord>> {
         let cursor = *self.shared.state.forwarded.borrow();
         let mut turns = Vec::new();
-        for (path, _) in segment::list(&self.shared.dir)? {
+        for (path, first) in segment::list(&self.shared.dir)? {
             let file = std::fs::File::open(path)?;
             let size = file.metadata()?.len();
-            let mut offset = 0;
-            while let Some(record) = segment::read_at(&file, offset, size)? {
-                offset = record.end;
+            let (mut offset, mut last) = (0, first.saturating_sub(1));
+            loop {
+                let Some(record) = segment::read_at(&file, offset, size)? else {
+                    let Some(next) = segment::next_after_damage(&file, offset, size, last)? else { break };
+                    offset = next;
+                    continue;
+                };
+                (offset, last) = (record.end, record.sequence);
                 if record.sequence <= cursor {
                     continue;
                 }

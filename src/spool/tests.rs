@@ -227,9 +227,115 @@ async fn a_journal_gives_back_the_turn_as_far_as_it_was_delivered() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_event_larger_than_a_segment_is_refused_and_harms_nothing() {
+async fn an_event_larger_than_a_segment_gets_its_own_and_one_beyond_the_limit_harms_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
-    assert!(matches!(spool.commit(&event(70_000)).await, Err(Error::TooLarge { .. })));
-    assert!(spool.commit(&event(10)).await.is_ok());
+    let too_large = event(usize::try_from(MAX_EVENT_BYTES).unwrap());
+    assert!(matches!(spool.commit(&too_large).await, Err(Error::TooLarge { .. })));
+    let mut ids = Vec::new();
+    // The first one takes the place of a segment that is still empty.
+    for padding in [100_000, 10, 100_000, 100_000, 10] {
+        let event = event(padding);
+        ids.push(event.id);
+        spool.commit(&event).await.unwrap();
+    }
+    spool.close();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let bus = Arc::new(Memory::default());
+    let shutdown = forward(&spool, &bus);
+    let event = event(100_000);
+    ids.push(event.id);
+    spool.commit(&event).await.unwrap();
+    bus.has(&ids).await;
+    spool.drained().await;
+    assert_eq!((spool.account().pending_bytes, spool.account().lost), (0, 0));
+    shutdown.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flipped_byte_costs_its_own_record_and_none_behind_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let mut ids = Vec::new();
+    for _ in 0..5 {
+        let event = event(100);
+        ids.push(event.id);
+        spool.commit(&event).await.unwrap();
+    }
+    spool.close();
+    let (path, _) = segment::list(dir.path()).unwrap().pop().unwrap();
+    let file = std::fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, segment::HEADER + 20).unwrap();
+    file.write_all_at(&[byte[0] ^ 1], segment::HEADER + 20).unwrap();
+
+    assert_eq!(Spool::inspect(dir.path()).unwrap().lost, 1);
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let account = spool.account();
+    assert_eq!((account.accepted, account.lost), (5, 1));
+    assert!(path.with_extension("damaged").exists());
+    assert!(!path.with_extension("torn").exists(), "nothing is cut off that records follow");
+    let bus = Arc::new(Memory::default());
+    let shutdown = forward(&spool, &bus);
+    bus.has(&ids[1..]).await;
+    spool.drained().await;
+    assert_eq!(spool.account().pending_bytes, 0);
+    shutdown.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_end_of_an_earlier_segment_is_counted_and_a_gap_between_segments_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    // Sequences 3 and 4 failed and were cut off; 6 is damaged.
+    for (first, sequences) in [(1, 1..3), (5, 5..7), (7, 7..9)] {
+        let mut bytes = Vec::new();
+        for sequence in sequences {
+            let payload = serde_json::to_vec(&event(10)).unwrap();
+            segment::encode(&mut bytes, sequence, &payload);
+        }
+        if first == 5 {
+            *bytes.last_mut().unwrap() ^= 1;
+        }
+        std::fs::write(dir.path().join(format!("{first:020}.seg")), bytes).unwrap();
+    }
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    assert_eq!(spool.account().lost, 1);
+    let mut reader = forward::Reader::new(dir.path().to_owned(), 0);
+    let sequences = |records: Vec<segment::Record>| records.iter().map(|record| record.sequence).collect::<Vec<_>>();
+    // What is not known to be written is not read.
+    assert_eq!(sequences(reader.next(7).unwrap()), [1, 2, 5, 7]);
+    assert_eq!(sequences(reader.next(7).unwrap()), [0u64; 0]);
+    assert_eq!(sequences(reader.next(8).unwrap()), [8]);
+}
+
+#[test]
+fn records_that_could_not_be_synced_are_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut segment = Segment::create(dir.path(), 1, SEGMENT).unwrap();
+    for sequence in 1..3 {
+        let mut bytes = Vec::new();
+        segment::encode(&mut bytes, sequence, b"payload");
+        segment.write(&bytes).unwrap();
+    }
+    segment.cut_last(23).unwrap();
+    let (path, first) = segment::list(dir.path()).unwrap().pop().unwrap();
+    let scan = segment::scan(&path, first).unwrap();
+    assert_eq!((scan.last, scan.bytes_after(0)), (1, 23));
+    assert!(scan.torn.is_none() && scan.damaged.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_cannot_be_read_is_set_aside_and_the_others_are_mended() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let good = record();
+    spool.journal(&good).content("Chào");
+    let journals = dir.path().join("journals");
+    std::fs::write(journals.join("0.turn"), [0xff, 0, b'\n', 7]).unwrap();
+    // A folder cannot be read as a file.
+    std::fs::create_dir(journals.join("1.turn")).unwrap();
+    let recovered = spool.recover().await.unwrap();
+    assert_eq!(recovered.iter().map(|turn| turn.turn_id).collect::<Vec<_>>(), [good.turn_id]);
+    assert!(journals.join("0.bad").exists() && journals.join("1.bad").exists());
+    assert_eq!(spool.account().unfinished_turns, 0);
 }

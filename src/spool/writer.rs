@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
@@ -14,6 +13,8 @@ use crate::ports::outbox::Error;
 
 /// Records written by one call at most.
 const BATCH_RECORDS: usize = 1024;
+/// What the size of a segment for one large record is rounded up to.
+const BLOCK: u64 = 4096;
 /// How often a disk that takes nothing is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -80,22 +81,27 @@ impl Writer {
     }
 
     fn take(&mut self, append: Append) {
-        let fits = self
-            .current
-            .as_ref()
-            .is_some_and(|segment| segment.fits(self.buffer.len() + append.payload.len() + HEADER as usize));
-        if !fits {
+        let bytes = append.payload.len() as u64 + HEADER;
+        if !self.fits(bytes) {
             self.flush();
-            if let Some(Err(error)) = self.current.as_ref().map(Segment::sync) {
-                tracing::error!(%error, "a full segment of the spool cannot be synced");
+            // A flush that failed has begun a new segment.
+            if !self.fits(bytes) {
+                if let Some(Err(error)) = self.current.as_ref().map(Segment::sync) {
+                    tracing::error!(%error, "a full segment of the spool cannot be synced");
+                }
+                self.roll(bytes);
             }
-            self.roll();
         }
         self.sequence += 1;
         encode(&mut self.buffer, self.sequence, &append.payload);
         if let Some(committed) = append.committed {
             self.waiting.push((self.sequence, committed));
         }
+    }
+
+    /// Whether a record of so many bytes fits behind those in the buffer.
+    fn fits(&self, bytes: u64) -> bool {
+        self.current.as_ref().is_some_and(|segment| segment.fits(self.buffer.len() as u64 + bytes))
     }
 
     /// Writes the buffer, syncs if anyone waits for it, and answers.
@@ -126,29 +132,38 @@ impl Writer {
         self.buffer.clear();
     }
 
-    /// Gives the segment up: what the kernel still holds of it after an error is unknown, so it is not written again.
+    /// Gives the segment up: what the kernel still holds of it after an error is unknown, so nothing is
+    /// appended to it again. The records that failed are cut off, as far as the disk lets us: whoever waited for them
+    /// is told that they failed. Their sequences are not used again.
     fn fail(&mut self, reason: &str) {
-        self.current = None;
+        if let Some(Err(error)) = self.current.take().map(|segment| segment.cut_last(self.buffer.len())) {
+            tracing::error!(%error, "records that could not be synced cannot be cut off the spool either");
+        }
         *self.state.trouble.lock() = Some(reason.to_owned());
-        self.state.pending_bytes.fetch_sub(self.buffer.len() as u64, Ordering::Relaxed);
+        self.state.release(self.buffer.len() as u64);
         for (_, committed) in self.waiting.drain(..) {
             let _ = committed.send(Err(Error::Disk(reason.to_owned())));
         }
-        self.roll();
+        self.roll(0);
     }
 
-    /// Goes on in the next segment.
-    fn roll(&mut self) {
-        self.current = match self.spare.take() {
-            Some(spare) => spare.rename(&self.dir, self.sequence + 1).ok(),
-            None => Segment::create(&self.dir, self.sequence + 1, self.segment_bytes).ok(),
+    /// Goes on in the next segment, which takes a record of so many bytes: one that is too large for the usual segment
+    /// gets its own.
+    fn roll(&mut self, bytes: u64) {
+        let first = self.sequence + 1;
+        self.current = if bytes > self.segment_bytes {
+            Segment::create(&self.dir, first, bytes.next_multiple_of(BLOCK)).ok()
+        } else if let Some(spare) = self.spare.take() {
+            spare.rename(&self.dir, first).ok()
+        } else {
+            Segment::create(&self.dir, first, self.segment_bytes).ok()
         };
     }
 
     /// Allocates the next segment ahead, or says that the disk has no room for it.
     fn keep_spare(&mut self) {
         if self.current.is_none() {
-            self.roll();
+            self.roll(0);
         }
         if self.spare.is_none() {
             match Segment::create_spare(&self.dir, self.segment_bytes) {

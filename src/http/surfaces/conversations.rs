@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::domain::ConversationId;
 use crate::http::App;
+use crate::http::extract::{Path, Query};
 use crate::http::problem::Problem;
 use crate::ports::store::Page;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,6 +17,7 @@ use crate::domain::turn::UserInfo;
 use crate::domain::{CompanyScope, Language, SessionId, TurnId};
 use crate::http::App;
 use crate::http::auth::Caller;
+use crate::http::extract::{Path, Query};
 use crate::http::problem::Problem;
 use crate::http::{body, sse};
 use crate::pipeline::ask::Ask;
@@ -144,7 +145,8 @@ async fn find(app: &App, scope: &CompanyScope, turn_id: &str, after: usize) -> R
 }
 
 /// What the chat page needs to know to begin: in open mode the companies, else that a key is needed.
-async fn companies(State(app): State<Arc<App>>) -> Result<Response, Problem> {
+async fn companies(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
+    app.gate.refuse_foreign_pages(&headers)?;
     let (mode, companies) = match app.gate.mode() {
         AuthMode::Open => ("open", app.gate.companies().await?),
         AuthMode::Keys => ("keys", Vec::new()),
@@ -163,9 +165,9 @@ async fn companies(State(app): State<Arc<App>>) -> Result<Response, Problem> {
 }
 
 async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<Reader, Problem> {
-    let settings = &app.settings;
-    let request: ChatRequest =
-        body::json(headers, body, settings.limits.body_bytes, settings.server.body_timeout).await?;
+    let (limits, server) = (&app.settings.limits, &app.settings.server);
+    let is_open = app.gate.mode() == AuthMode::Open;
+    let request: ChatRequest = body::json(headers, body, limits.body_bytes, server.body_timeout, is_open).await?;
     let caller = app.gate.admit(headers, request.company_id.as_deref()).await?;
     let ask = ask(app, headers, caller, request)?;
     Ok(app.engine.begin(ask).await?)

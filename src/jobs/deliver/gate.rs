@@ -47,6 +47,7 @@ pub(super) struct Gates {
     waiting: AtomicUsize,
     most_waiting: usize,
     limit: usize,
+    longest_pause: Duration,
 }
 
 /// Whether a message may go to its endpoint now.
@@ -110,13 +111,15 @@ struct Gate {
 }
 
 impl Gates {
-    /// Gates for a job with `concurrency` permits, of which one endpoint may have `limit`.
-    pub(super) fn new(concurrency: usize, limit: usize) -> Self {
+    /// Gates for a job with `concurrency` permits, of which one endpoint may have `limit`. An endpoint that asks to be
+    /// left alone is, for `longest_pause` at most.
+    pub(super) fn new(concurrency: usize, limit: usize, longest_pause: Duration) -> Self {
         Self {
             gates: Mutex::new(HashMap::new()),
             waiting: AtomicUsize::new(0),
             most_waiting: concurrency / 2,
             limit: limit.max(1),
+            longest_pause,
         }
     }
 
@@ -223,7 +226,7 @@ impl Gate {
         (self.next_slot - now).max(SOONEST)
     }
 
-    fn settle(&mut self, report: Report, is_probe: bool, took: Duration, limit: usize) -> Option<Duration> {
+    fn settle(&mut self, report: Report, is_probe: bool, took: Duration, gates: &Gates) -> Option<Duration> {
         self.in_flight -= 1;
         let now = Instant::now();
         if is_probe {
@@ -239,7 +242,7 @@ impl Gate {
                     self.next_slot = now;
                 }
                 (self.failures, self.trips) = (0, 0);
-                self.window = (self.window + 1).min(limit);
+                self.window = (self.window + 1).min(gates.limit);
                 None
             }
             Report::Failure { reason } => {
@@ -258,7 +261,7 @@ impl Gate {
             Report::Busy { pause, reason } => {
                 self.window = (self.window / 2).max(1);
                 self.reason = reason;
-                let until = now + pause.min(PAUSE.max);
+                let until = now + pause.min(gates.longest_pause);
                 self.open_until = Some(self.open_until.map_or(until, |already| already.max(until)));
                 None
             }
@@ -284,7 +287,7 @@ impl Drop for Pass<'_> {
         let opened = {
             let mut gates = self.gates.gates.lock();
             let Some(gate) = gates.get_mut(&self.endpoint) else { return };
-            let opened = gate.settle(report, self.is_probe, self.begun.elapsed(), self.gates.limit);
+            let opened = gate.settle(report, self.is_probe, self.begun.elapsed(), self.gates);
             // As many as there is room for: a success makes room for two.
             for _ in 0..gate.window.saturating_sub(gate.in_flight).min(gate.waiting) {
                 gate.room.notify_one();

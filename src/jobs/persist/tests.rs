@@ -95,6 +95,31 @@ async fn a_store_that_is_away_is_tried_for_ever_and_one_that_refuses_is_not() {
 }
 
 #[tokio::test]
+async fn a_later_turn_does_not_overtake_one_that_is_tried_again() {
+    let store = MemoryStore::with([]);
+    let job = job(&store);
+    let [first, second] = ["q1", "q2"].map(|question| finished(&record("s", question, "a")));
+    *store.error.lock() = Some(|| store::Error::Unavailable("away".to_owned()));
+    assert!(matches!(job.run(&first).await, Outcome::Retry { .. }));
+    *store.error.lock() = None;
+    assert!(matches!(job.run(&second).await, Outcome::Defer { .. }), "it overtook the first");
+    done(job.run(&finished(&record("another", "q", "a"))).await);
+    assert_eq!(data(&done(job.run(&first).await)[0])["sequence"], 1);
+    assert_eq!(data(&done(job.run(&second).await)[0])["sequence"], 2);
+}
+
+#[tokio::test]
+async fn a_turn_that_is_given_up_holds_up_nobody() {
+    let store = MemoryStore::with([]);
+    let job = job(&store);
+    let [first, second] = ["q1", "q2"].map(|question| finished(&record("s", question, "a")));
+    *store.error.lock() = Some(|| store::Error::Invalid("no".to_owned()));
+    assert!(matches!(job.run(&first).await, Outcome::Dead { .. }));
+    *store.error.lock() = None;
+    done(job.run(&second).await);
+}
+
+#[tokio::test]
 async fn a_turn_of_a_removed_company_is_not_stored() {
     let store = MemoryStore::with([]);
     *store.is_removed.lock() = true;

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const LONGEST: Duration = Duration::from_secs(12 * 3600);
+
 fn endpoint(n: usize) -> EndpointId {
     format!("ep_{n}").parse().unwrap()
 }
@@ -33,7 +35,7 @@ async fn fail_until_open(gates: &Gates, id: &EndpointId) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn room_grows_with_success_up_to_the_limit() {
-    let gates = Gates::new(128, 16);
+    let gates = Gates::new(128, 16, LONGEST);
     let id = endpoint(1);
     for _ in 0..40 {
         Pass::report(go(&gates, &id).await, Report::Success);
@@ -49,7 +51,7 @@ async fn room_grows_with_success_up_to_the_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_waits_a_moment_for_room() {
-    let gates = Gates::new(128, 1);
+    let gates = Gates::new(128, 1, LONGEST);
     let id = endpoint(1);
     let held = go(&gates, &id).await;
     let release = async {
@@ -63,7 +65,7 @@ async fn a_message_waits_a_moment_for_room() {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_hangs_is_not_waited_for() {
-    let gates = Gates::new(128, 1);
+    let gates = Gates::new(128, 1, LONGEST);
     let id = endpoint(1);
     let _held = go(&gates, &id).await;
     tokio::time::advance(STUCK).await;
@@ -74,7 +76,7 @@ async fn an_endpoint_that_hangs_is_not_waited_for() {
 
 #[tokio::test(start_paused = true)]
 async fn failures_in_a_row_open_the_breaker_and_one_probe_closes_it() {
-    let gates = Gates::new(128, 16);
+    let gates = Gates::new(128, 16, LONGEST);
     let id = endpoint(1);
     fail_until_open(&gates, &id).await;
     tokio::time::advance(Duration::from_secs(7)).await;
@@ -86,7 +88,7 @@ async fn failures_in_a_row_open_the_breaker_and_one_probe_closes_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_is_dropped_lets_another_one_go() {
-    let gates = Gates::new(128, 16);
+    let gates = Gates::new(128, 16, LONGEST);
     let id = endpoint(1);
     fail_until_open(&gates, &id).await;
     tokio::time::advance(Duration::from_secs(7)).await;
@@ -96,7 +98,7 @@ async fn a_probe_that_is_dropped_lets_another_one_go() {
 
 #[tokio::test(start_paused = true)]
 async fn the_pause_grows_up_to_a_minute() {
-    let gates = Gates::new(128, 16);
+    let gates = Gates::new(128, 16, LONGEST);
     let id = endpoint(1);
     fail_until_open(&gates, &id).await;
     let mut pauses = Vec::new();
@@ -118,7 +120,7 @@ async fn the_pause_grows_up_to_a_minute() {
 
 #[tokio::test(start_paused = true)]
 async fn an_endpoint_that_asks_for_time_gets_it() {
-    let gates = Gates::new(128, 16);
+    let gates = Gates::new(128, 16, LONGEST);
     let id = endpoint(1);
     let pause = Duration::from_secs(30);
     Pass::report(go(&gates, &id).await, Report::Busy { pause, reason: "429".to_owned() });
@@ -129,8 +131,21 @@ async fn an_endpoint_that_asks_for_time_gets_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_endpoint_that_asks_for_hours_gets_them_up_to_the_longest_pause() {
+    for (asked, given) in [(Duration::from_secs(2 * 3600), Duration::from_secs(2 * 3600)), (Duration::MAX, LONGEST)] {
+        let gates = Gates::new(128, 16, LONGEST);
+        let id = endpoint(1);
+        Pass::report(go(&gates, &id).await, Report::Busy { pause: asked, reason: "503".to_owned() });
+        tokio::time::advance(given - Duration::from_millis(1)).await;
+        assert!(matches!(gates.enter(&id).await, Entry::Open { .. }), "{asked:?}");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        go(&gates, &id).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn messages_for_a_dead_endpoint_come_back_spread() {
-    let gates = Gates::new(128, 16);
+    let gates = Gates::new(128, 16, LONGEST);
     let id = endpoint(1);
     fail_until_open(&gates, &id).await;
     let mut seconds = HashMap::new();
@@ -145,7 +160,7 @@ async fn messages_for_a_dead_endpoint_come_back_spread() {
 
 #[tokio::test(start_paused = true)]
 async fn memory_is_bounded_and_keeps_who_is_at_work() {
-    let gates = Gates::new(128, 16);
+    let gates = Gates::new(128, 16, LONGEST);
     let held = go(&gates, &endpoint(0)).await;
     for n in 1..MOST_GATES * 2 {
         drop(go(&gates, &endpoint(n)).await);
