@@ -145,11 +145,13 @@ impl Deliver {
             Entry::Full(after) => return Ok(Outcome::Defer { after }),
             Entry::Open { after, reason } => {
                 let age = age(message);
-                return Ok(if self.policy.gives_up(age) {
-                    Outcome::Dead { reason: gave_up(age, &reason) }
-                } else {
+                // One that was never tried, such as one that was just redriven, waits for a first try.
+                let had_its_chance = message.attempts > 0 || age > gate::LONGEST_BREAK;
+                return Ok(match (had_its_chance, self.policy.gives_up(age)) {
+                    (true, true) => Outcome::Dead { reason: gave_up(age, &reason) },
                     // The pause may be hours long; its end is not to come after that of the message.
-                    Outcome::Defer { after: self.policy.within(after, age) }
+                    (true, false) => Outcome::Defer { after: self.policy.within(after, age) },
+                    (false, _) => Outcome::Defer { after },
                 });
             }
         };

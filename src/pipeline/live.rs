@@ -115,6 +115,8 @@ struct State {
     delivered: usize,
     /// Since when nobody reads.
     unread_since: Option<Instant>,
+    /// Whether the turn waits for a reader to get all.
+    is_awaited: bool,
 }
 
 impl LiveTurn {
@@ -128,6 +130,7 @@ impl LiveTurn {
                 readers: 0,
                 delivered: 0,
                 unread_since: Some(Instant::now()),
+                is_awaited: false,
             }),
             changed: Notify::new(),
             stop: CancellationToken::new(),
@@ -268,11 +271,12 @@ impl LiveTurn {
         }
     }
 
-    /// Resolves when somebody reads, or has not for `grace`: says which.
-    pub async fn attended(&self, grace: Duration) -> bool {
+    /// Resolves when a reader has got all there is so far, or when nobody has read for `grace`: says which.
+    pub async fn handed_out(&self, grace: Duration) -> bool {
+        self.state.lock().is_awaited = true;
         tokio::select! {
             biased;
-            () = self.until(|state| state.readers > 0) => true,
+            () = self.until(|state| state.readers > 0 && state.delivered >= state.events.len()) => true,
             () = self.abandoned(grace) => false,
         }
     }
@@ -333,6 +337,9 @@ impl Reader {
                     let first = self.next + 1;
                     self.next += events.len();
                     state.delivered = state.delivered.max(self.next);
+                    if state.is_awaited {
+                        self.turn.changed.notify_waiters();
+                    }
                     return Some((first, events));
                 }
                 if state.ended_at.is_some() {

@@ -254,9 +254,9 @@ impl<'a> Turn<'a> {
         match ended {
             Ended::Answered(Ok(answered)) => {
                 answer.finish();
-                // Nobody reads at the moment: if a reader comes back in time the turn ends as it should.
+                // A reader that is slow, or away for a moment, gets the time to come to the end; only then is it one.
                 let is_attended = tokio::select! {
-                    is_attended = self.live.attended(grace) => is_attended,
+                    is_attended = self.live.handed_out(grace) => is_attended,
                     () = self.live.stopped() => false,
                 };
                 if is_attended {

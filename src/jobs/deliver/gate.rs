@@ -22,8 +22,10 @@ use crate::domain::EndpointId;
 const FIRST_WINDOW: usize = 4;
 /// Failures in a row that open the breaker.
 const FAILURES: u32 = 5;
+/// Longest time that the breaker stays open, unless the endpoint asked for more.
+pub(super) const LONGEST_BREAK: Duration = Duration::from_secs(60);
 /// How long the breaker stays open, by how often it opened without a success between.
-const PAUSE: Policy = Policy { initial: Duration::from_secs(5), max: Duration::from_secs(60), give_up_after: None };
+const PAUSE: Policy = Policy { initial: Duration::from_secs(5), max: LONGEST_BREAK, give_up_after: None };
 /// How long a message may wait in its handler for room.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// An endpoint that finished nothing for so long is not waited for.
