@@ -24,6 +24,7 @@ use crate::domain::turn::{Degraded, IntentFound, Timings, Usage};
 use crate::domain::{FinishReason, Language, TurnRecord};
 use crate::ports::model::{self, FinishReason as ModelFinish};
 use crate::ports::outbox::Journal;
+use crate::runtime::telemetry::Causes;
 
 /// Confidence from which a message of the general intent is taken for small talk.
 const SMALL_TALK: f32 = 0.7;
@@ -450,19 +451,4 @@ fn estimate(request: &model::Request, answer: &str) -> Usage {
     let read = request.system.chars().count()
         + request.messages.iter().map(|message| message.content.chars().count()).sum::<usize>();
     Usage { input_tokens: tokens(read), output_tokens: tokens(answer.chars().count()), estimated: true }
-}
-
-/// An error with what caused it, for a log line.
-struct Causes<'a>(&'a dyn std::error::Error);
-
-impl std::fmt::Display for Causes<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
-    }
 }

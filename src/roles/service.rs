@@ -182,6 +182,7 @@ fn observe(spool: &Spool) {
     let account = spool.account();
     metrics::gauge!("turnpike_spool_pending_events").set(account.accepted.saturating_sub(account.forwarded) as f64);
     metrics::gauge!("turnpike_spool_pending_bytes").set(account.pending_bytes as f64);
+    metrics::gauge!("turnpike_spool_oldest_seconds").set(spool.oldest_age().as_secs_f64());
     metrics::gauge!("turnpike_spool_lost_events").set(account.lost as f64);
 }
 

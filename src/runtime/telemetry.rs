@@ -55,3 +55,18 @@ pub fn metrics() -> PrometheusHandle {
 
 /// How often the histograms are folded together.
 pub const UPKEEP: Duration = Duration::from_secs(5);
+
+/// An error with what caused it, for a log line.
+pub struct Causes<'a>(pub &'a dyn std::error::Error);
+
+impl std::fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(cause) = source {
+            write!(f, ": {cause}")?;
+            source = cause.source();
+        }
+        Ok(())
+    }
+}

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
@@ -41,6 +41,7 @@ pub async fn run(spool: Spool, bus: Arc<dyn Bus>, shutdown: CancellationToken) {
             }
         };
         if batch.is_empty() {
+            *state.caught_up.lock() = Instant::now();
             tokio::select! {
                 changed = written.changed() => if changed.is_err() { return },
                 () = shutdown.cancelled() => return,

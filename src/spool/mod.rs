@@ -19,6 +19,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -57,6 +58,8 @@ pub(crate) struct State {
     written: watch::Sender<u64>,
     /// Sequence of the last record that the bus has confirmed.
     forwarded: watch::Sender<u64>,
+    /// When nothing waited last: what waits now is no older.
+    caught_up: Mutex<Instant>,
     /// Records that damage had cost when the spool was opened.
     lost: u64,
 }
@@ -117,6 +120,7 @@ impl Spool {
             trouble: Mutex::new(None),
             written: watch::Sender::new(written),
             forwarded: watch::Sender::new(cursor),
+            caught_up: Mutex::new(Instant::now()),
             lost,
         });
         let (sender, receiver) = std::sync::mpsc::channel();
@@ -162,6 +166,13 @@ impl Spool {
             unfinished_turns: journal::count(&self.shared.dir.join("journals")),
             lost: state.lost,
         }
+    }
+
+    /// How long the oldest event has waited for the bus, at most; zero when none waits.
+    pub fn oldest_age(&self) -> Duration {
+        let state = &self.shared.state;
+        let waits = *state.forwarded.borrow() < *state.written.borrow();
+        if waits { state.caught_up.lock().elapsed() } else { Duration::ZERO }
     }
 
     /// Waits until everything that was appended before has reached the bus.

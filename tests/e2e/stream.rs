@@ -271,3 +271,32 @@ async fn whoever_comes_after_a_turn_was_cut_gets_what_is_stored() {
     assert_eq!(later.text(), stored["answer"].as_str().unwrap());
     assert_eq!(later.find("done").unwrap()["finish_reason"], "interrupted");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_and_metrics_say_how_it_goes() {
+    let (_site, server, client, _provider) = start("plain", "").await;
+    let mut turn = client.ask("Lãi suất vay mua nhà là bao nhiêu?", "s1").await;
+    turn.rest().await;
+    client.stored_turn(&turn.turn_id()).await;
+    for path in ["/health", "/livez", "/readyz"] {
+        assert_eq!(client.get(path).await.status(), 200, "{path}");
+    }
+    let ready: Value = client.get("/readyz").await.json().await.unwrap();
+    assert_eq!(ready["degraded"], serde_json::json!(["embedder"]), "{ready}");
+    let metrics = client.get("/metrics").await.text().await.unwrap();
+    for name in [
+        "turnpike_turns_total",
+        "turnpike_stage_seconds_bucket",
+        "turnpike_first_content_seconds_bucket",
+        "turnpike_gap_seconds_bucket",
+        "turnpike_spool_pending_events",
+        "turnpike_spool_oldest_seconds",
+        "turnpike_job_runs_total",
+    ] {
+        assert!(metrics.contains(name), "{name} is not in:\n{metrics}");
+    }
+    assert!(!metrics.contains("acme"), "a company is named though no setting asks for it");
+    // Logs carry the turn, and neither texts nor keys.
+    let log = server.log();
+    assert!(log.contains(&turn.turn_id()) && !log.contains("mua nhà") && !log.contains("tp_"), "{log}");
+}
