@@ -13,7 +13,7 @@ demo: ## Build and run the sample company on loopback
 test: tools ## Install what the tests need, and run them all
 	$(CARGO) test --no-run
 	@TURNPIKE_BIN=target/debug/turnpike scripts/pull-models $(MODELS)
-	TURNPIKE_MODELS=$(CURDIR)/$(MODELS) $(CARGO) test
+	TURNPIKE_MODELS=$(CURDIR)/$(MODELS) $(CARGO) test --no-fail-fast
 
 bench: ## Measure, side by side with what each number is compared with
 	$(CARGO) build --release --benches

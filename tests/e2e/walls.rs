@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::support::client::Client;
+use crate::support::llm::Provider;
 use crate::support::process::Site;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,23 +84,27 @@ async fn ranking_is_the_same_to_the_bit_whatever_others_ingest() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn removing_a_company_leaves_nothing_of_it_and_says_what_went() {
-    let site = Site::new("");
+    let provider = Provider::start().await;
+    let site = Site::new(&provider.config("mock", &["plain"]));
     let key = site.company("a");
     site.company("b");
     site.endpoint("a", "http://127.0.0.1:9/hook");
     let canary = "chim hoàng yến 0xCAFE";
     site.knowledge("a", &[("canary.md", &format!("# Bí mật\n\nMật khẩu là {canary}.\n"))]);
-    let server = site.serve();
+    let mut server = site.serve();
     let client = Client::new(&server, "a", &key);
     let mut turn = client.ask(&format!("Mật khẩu {canary} là gì?"), "s").await;
     turn.rest().await;
     client.stored_turn(&turn.turn_id()).await;
-    server.stop();
+    // The second turn is cut by the death of the process: what the crash leaves must go too.
+    let mut cut = client.ask(&format!("Nhắc lại {canary}"), "s").await;
+    cut.until("content").await.unwrap();
+    server.kill();
     let receipt: Value = serde_json::from_str(&site.ok(&["company", "remove", "a", "--yes"])).unwrap();
     assert_eq!((receipt["turns"].as_u64(), receipt["documents"].as_u64()), (Some(1), Some(1)), "{receipt}");
     assert_eq!(
         (receipt["keys"].as_u64(), receipt["endpoints"].as_u64(), receipt["messages"].as_u64()),
-        (Some(1), Some(1), Some(1)),
+        (Some(1), Some(1), Some(2)),
         "{receipt}"
     );
     let needle = canary.as_bytes();
