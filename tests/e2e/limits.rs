@@ -9,6 +9,7 @@ use tokio::net::TcpStream;
 use crate::support::client::Client;
 use crate::support::llm::Provider;
 use crate::support::process::{Server, Site};
+use crate::support::say;
 
 fn address(server: &Server) -> &str {
     server.base.strip_prefix("http://").unwrap()
@@ -189,7 +190,7 @@ async fn a_full_disk_refuses_new_turns_serves_on_and_recovers() {
     let mounted =
         std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs"]).arg(&small).output();
     if !mounted.is_ok_and(|output| output.status.success()) {
-        eprintln!("SKIPPED a_full_disk…: mounting a small file system needs root");
+        say("SKIPPED a_full_disk_refuses_new_turns_serves_on_and_recovers: mounting a small file system needs root");
         return;
     }
     let _unmount = Unmount(small.clone());

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::support::llm::Provider;
 use crate::support::process::{Server, Site};
-use crate::support::{PATIENCE, wait_for};
+use crate::support::{PATIENCE, say, wait_for};
 
 struct Driver(Child, u16);
 
@@ -25,7 +25,7 @@ async fn driver(test: &str) -> Option<Driver> {
     let child =
         Command::new("chromedriver").arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     let Ok(child) = child else {
-        eprintln!("SKIPPED {test}: chromedriver is not installed; `make tools` brings it on Debian");
+        say(&format!("SKIPPED {test}: chromedriver is not installed; `make tools` brings it on Debian"));
         return None;
     };
     let driver = Driver(child, port);
