@@ -74,7 +74,7 @@ impl State {
 }
 
 /// A spool's account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Account {
     /// Events ever appended.
     pub accepted: u64,
@@ -145,6 +145,10 @@ impl Spool {
     /// # Errors
     /// When the directory cannot be read.
     pub fn inspect(dir: &Path) -> std::io::Result<Account> {
+        if !dir.exists() {
+            // No service has run here yet.
+            return Ok(Account::default());
+        }
         let forwarded = segment::read_cursor(dir);
         let mut account = Account { accepted: forwarded, forwarded, pending_bytes: 0, unfinished_turns: 0, lost: 0 };
         for (_, scan) in segment::scan_all(dir)? {
