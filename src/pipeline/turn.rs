@@ -15,8 +15,8 @@ use super::live::{LiveTurn, TurnEvent};
 use super::prompt::{CompanyContext, PromptContext};
 use super::stages::generate::Answer;
 use super::stages::language::Hints;
-use super::stages::retrieve::Retrieved;
-use super::stages::rewrite;
+use super::stages::retrieve::{Embedded, Retrieved};
+use super::stages::rewrite::{self, Lean};
 use crate::config::pipelines::{Agent, GENERAL_INTENT};
 use crate::domain::conversation::{Message, Role};
 use crate::domain::event::{Event, EventType, GATEWAY, Origin};
@@ -128,7 +128,8 @@ impl<'a> Turn<'a> {
         self.detect_language();
 
         // Only a message that leans on the one before has to wait for it.
-        let leans_on_past = rewrite::is_follow_up(&self.ask.message);
+        let lean = rewrite::lean(&self.ask.message);
+        let leans_on_past = lean != Lean::None;
         if !leans_on_past {
             self.detect_intent();
         }
@@ -147,14 +148,10 @@ impl<'a> Turn<'a> {
             self.detect_intent();
         }
 
-        let rewritten = self.rewritten(detected).await;
-        let (query, embedded) = match &rewritten {
-            Some(query) => (query.as_str(), retriever.embed(query, detected).await),
-            None => (message.as_str(), embedded),
-        };
-        let industry = self.ask.company.industry.as_deref();
-        let settings = &self.pipeline.definition.retrieval;
-        self.found = retriever.retrieve(&self.ask.scope, query, embedded, detected, industry, settings).await;
+        // A greeting asks for nothing that documents know, and meets words of theirs by chance.
+        if !(lean == Lean::Maybe && self.is_small_talk()) {
+            self.retrieve(detected, leans_on_past, embedded).await;
+        }
         for missing in self.found.degraded.clone() {
             self.degrade(missing);
         }
@@ -199,15 +196,28 @@ impl<'a> Turn<'a> {
         self.record.intent = Some(found);
     }
 
-    /// The question made whole, if it leans on the one before.
+    /// Whether nothing is asked.
+    fn is_small_talk(&self) -> bool {
+        let found = self.record.intent.as_ref();
+        found.is_some_and(|found| found.intent == GENERAL_INTENT && found.confidence >= SMALL_TALK)
+    }
+
+    /// The passages for the question, made whole first if it leans on the one before.
+    async fn retrieve(&mut self, language: Language, leans_on_past: bool, embedded: Embedded) {
+        let retriever = &self.engine.parts.retriever;
+        let rewritten = if leans_on_past { self.rewritten(language).await } else { None };
+        let (query, embedded) = match &rewritten {
+            Some(query) => (query.as_str(), retriever.embed(query, language).await),
+            None => (self.ask.message.as_str(), embedded),
+        };
+        let industry = self.ask.company.industry.as_deref();
+        let settings = &self.pipeline.definition.retrieval;
+        self.found = retriever.retrieve(&self.ask.scope, query, embedded, language, industry, settings).await;
+    }
+
+    /// The question made whole with the one before.
     async fn rewritten(&self, language: Language) -> Option<String> {
-        // A greeting is as short as a follow-up, and leans on nothing.
-        let is_small_talk = self
-            .record
-            .intent
-            .as_ref()
-            .is_some_and(|found| found.intent == GENERAL_INTENT && found.confidence >= SMALL_TALK);
-        let last = self.past.last_question().filter(|_| !is_small_talk && rewrite::is_follow_up(&self.ask.message))?;
+        let last = self.past.last_question()?;
         let models = &self.engine.parts.settings.models;
         if models.rewrite_follow_ups
             && let Some(model) = self.engine.parts.chain.first()

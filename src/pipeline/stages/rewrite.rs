@@ -40,21 +40,36 @@ const OPENINGS: &[&str] = &[
 /// Words that point back.
 const POINTERS: &[&str] = &["nó", "đó", "này", "ấy", "it", "its", "they", "them", "those", "these"];
 
-/// Whether a message leans on what was said before.
-pub fn is_follow_up(message: &str) -> bool {
+/// How a message leans on what was said before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lean {
+    /// It stands on its own.
+    None,
+    /// It is so short that it may lean on it, or be a greeting.
+    Maybe,
+    /// It begins or points as follow-ups do.
+    Surely,
+}
+
+/// How a message leans on what was said before.
+pub fn lean(message: &str) -> Lean {
     let lower = message.nfc().collect::<String>().to_lowercase();
     let words: Vec<&str> = lower.unicode_words().collect();
     if words.is_empty() || words.len() > MOST_WORDS {
-        return false;
+        return Lean::None;
     }
     let joined = words.join(" ");
     // Typed without accents, "con" is "còn"; typed with them it is a child.
     let is_plain = joined.is_ascii();
     let opens =
         |opening: &str| joined.strip_prefix(opening).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
-    words.len() <= FEW_WORDS
-        || OPENINGS.iter().any(|opening| opens(opening) || (is_plain && opens(&fold(opening))))
-        || words.iter().any(|word| POINTERS.contains(word))
+    let is_sure = OPENINGS.iter().any(|opening| opens(opening) || (is_plain && opens(&fold(opening))))
+        || words.iter().any(|word| POINTERS.contains(word));
+    match (is_sure, words.len() <= FEW_WORDS) {
+        (true, _) => Lean::Surely,
+        (false, true) => Lean::Maybe,
+        (false, false) => Lean::None,
+    }
 }
 
 /// The plain rule: the question before it gives the missing words.
@@ -123,7 +138,7 @@ mod tests {
             "Bao nhiêu?",
             "Is it free for students?",
         ] {
-            assert!(is_follow_up(message), "{message}");
+            assert_ne!(lean(message), Lean::None, "{message}");
         }
         for message in [
             "Lãi suất vay mua nhà hiện nay là bao nhiêu?",
@@ -131,7 +146,14 @@ mod tests {
             "Cho tôi hỏi phí thường niên thẻ tín dụng",
             "Con tôi mười tuổi có mở tài khoản được không?",
         ] {
-            assert!(!is_follow_up(message), "{message}");
+            assert_eq!(lean(message), Lean::None, "{message}");
         }
+    }
+
+    #[test]
+    fn a_greeting_may_lean_and_a_follow_up_surely_does() {
+        assert_eq!(lean("xin chào"), Lean::Maybe);
+        assert_eq!(lean("con o to thi sao"), Lean::Surely);
+        assert_eq!(lean("Còn ô tô thì sao?"), Lean::Surely);
     }
 }
