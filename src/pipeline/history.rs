@@ -98,11 +98,6 @@ impl History {
         });
     }
 
-    /// Forgets a conversation.
-    pub fn forget(&self, conversation: ConversationId) {
-        self.recent.invalidate(&conversation);
-    }
-
     /// The language of the conversation's last turn, if this process saw it.
     pub fn last_language(&self, conversation: ConversationId) -> Option<Language> {
         self.recent.get(&conversation)?.last()?.language

@@ -31,11 +31,6 @@ impl ReasoningFilter {
         Self::default()
     }
 
-    /// Whether the model is thinking right now.
-    pub fn is_thinking(&self) -> bool {
-        self.state == State::Thoughts
-    }
-
     /// The part of the next piece that is text. Without a `<` in it, and outside of thoughts, it is the piece itself.
     pub fn push(&mut self, piece: String) -> String {
         if self.state == State::Text && self.held.is_empty() && !piece.contains('<') {
@@ -161,15 +156,6 @@ mod tests {
         let before = piece.as_ptr();
         let output = filter.push(piece);
         assert_eq!(output.as_ptr(), before);
-    }
-
-    #[test]
-    fn thinking_is_told() {
-        let mut filter = ReasoningFilter::new();
-        assert_eq!(filter.push("<think>so".to_owned()), "");
-        assert!(filter.is_thinking());
-        assert_eq!(filter.push("</think> Hi".to_owned()), "Hi");
-        assert!(!filter.is_thinking());
     }
 
     proptest! {
