@@ -9,6 +9,8 @@
 //! 4. [`spool`] takes the events and, last, the turn's record. When that is on disk the client reads `done`.
 //! 5. The spool forwards to the bus; from there on [`jobs`] have the turn: persist stores it, deliver sends webhooks.
 //!
+//! [`transfer`] carries companies from one backend to another.
+//!
 //! [`domain`] is what all of them talk about, [`ports`] what they need of the outside, [`adapters`] who provides it, and
 //! [`roles`] the only place that knows which. [`config`] reads the settings, [`cli`] the command line.
 
@@ -24,4 +26,5 @@ pub mod ports;
 pub mod roles;
 pub mod runtime;
 pub mod spool;
+pub mod transfer;
 mod web;

@@ -101,6 +101,18 @@ pub(crate) async fn put(site: &Site, passages: usize) {
     assert_eq!(index.contents(&scope).await.unwrap().passages, documents.len() * PASSAGES_OF_A_DOCUMENT);
 }
 
+/// The documents of so many passages, the same ones in every run.
+pub(crate) fn documents(passages: usize, dimensions: usize) -> Vec<(DocumentId, Vec<EncodedPassage>)> {
+    let mut random = Random(42);
+    (0..passages / PASSAGES_OF_A_DOCUMENT).map(|number| document(number, Some(dimensions), &mut random)).collect()
+}
+
+/// So many random directions, the same ones in every run.
+pub(crate) fn directions(count: usize, dimensions: usize) -> Vec<Vec<f32>> {
+    let mut random = Random(7);
+    (0..count).map(|_| random.direction(dimensions)).collect()
+}
+
 fn document(number: usize, dimensions: Option<usize>, random: &mut Random) -> (DocumentId, Vec<EncodedPassage>) {
     let (common, topics): (Vec<&str>, Vec<&str>) =
         (COMMON.split_whitespace().collect(), TOPICS.split_whitespace().collect());

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use turnpike::domain::turn::{Timings, Usage, UserInfo};
 use turnpike::domain::{ConversationId, Event, FinishReason, Language, SessionId, TurnId, TurnRecord};
 use turnpike::ports::outbox::Outbox;
-use turnpike::spool::Spool;
+use turnpike::spool::{Keep, Spool};
 
 use crate::Effort;
 use crate::sites::COMPANY;
@@ -38,7 +38,7 @@ impl Made {
 pub(crate) async fn measure(effort: Effort) {
     // The system's folder for temporary files may be memory, where a sync costs nothing.
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let spool = Spool::open(&dir.path().join("spool"), 8 << 20, u64::MAX).unwrap();
+    let spool = Spool::open(&dir.path().join("spool"), 8 << 20, u64::MAX, Keep::UntilForwarded).unwrap();
     let event = Arc::new(event());
     let payload = serde_json::to_vec(&*event).unwrap();
     let rounds = effort.pick(5, 1);

@@ -6,6 +6,7 @@ pub mod bus {
     //! Adapters of [`crate::ports::bus`].
 
     pub mod embedded;
+    pub mod rabbitmq;
 }
 
 pub mod embed {
@@ -18,6 +19,8 @@ pub mod index {
     //! Adapters of [`crate::ports::index`].
 
     pub mod edge;
+    mod fusion;
+    pub mod qdrant;
 }
 
 pub mod model {
@@ -34,7 +37,9 @@ pub mod model {
 pub mod store {
     //! Adapters of [`crate::ports::store`] and [`crate::ports::directory`].
 
+    pub mod mongodb;
     pub mod sqlite;
 }
 
+pub mod peer;
 pub mod webhook;

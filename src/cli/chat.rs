@@ -4,6 +4,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::{Context, bail};
 use clap::Args;
 use unicode_normalization::UnicodeNormalization;
 
@@ -11,9 +12,9 @@ use super::Common;
 use crate::domain::turn::UserInfo;
 use crate::domain::{CompanyId, SessionId};
 use crate::pipeline::ask::Ask;
+use crate::pipeline::engine::Found;
 use crate::pipeline::live::TurnEvent;
-use crate::roles::parts::Parts;
-use crate::roles::service::Service;
+use crate::roles::service::{Open, Roles, Service};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -29,11 +30,13 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let settings = common.settings(&[], Some("error"))?;
-    let parts = Parts::open(&settings, "chat").await?;
-    let (company, scope) = super::company(parts.store.as_ref(), &arguments.company).await?;
+    let roles = Roles::of_command(&settings);
+    let open = Open::new(&settings, &roles, "chat").await?;
+    let (company, scope) = super::company(open.stores().directory.as_ref(), &arguments.company).await?;
     let company = Arc::new(company);
     let most = settings.limits.message_chars;
-    let service = Service::start(settings, parts).await?;
+    let service = Service::start(settings, open, &roles, None).await?;
+    let engine = service.engine().cloned().context("turns run in a gateway")?;
     let session = arguments.session.unwrap_or_else(SessionId::generate);
     let mut questions: Box<dyn Iterator<Item = String>> = match arguments.message {
         Some(message) => Box::new(std::iter::once(message)),
@@ -52,6 +55,7 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
             scope: scope.clone(),
             message,
             session_id: Some(session.clone()),
+            previous_turn_id: None,
             language: None,
             industry: None,
             user: UserInfo { source: Some("terminal".to_owned()), ..UserInfo::default() },
@@ -59,7 +63,9 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
             idempotency_key: None,
             traceparent: None,
         };
-        let mut reader = service.engine.begin(ask).await?;
+        let Found::Here(mut reader) = engine.begin(ask).await? else {
+            bail!("another process has this turn");
+        };
         while let Some((_, events)) = reader.next().await {
             for event in &events {
                 answered = show(event)?;

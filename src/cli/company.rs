@@ -9,10 +9,9 @@ use time::OffsetDateTime;
 use super::Common;
 use crate::config::pipelines::ROOT;
 use crate::domain::{ApiKey, Company, CompanyId, Language};
-use crate::ports::bus::Bus;
-use crate::ports::directory::Directory;
-use crate::ports::store::{ConversationStore, DocumentRegister};
-use crate::roles::parts::{self, Parts};
+use crate::roles::erase;
+use crate::roles::parts::{self, Parts, Purpose};
+use crate::roles::stores::Stores;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -35,6 +34,9 @@ pub(super) enum Command {
         /// A sentence about it for the prompts
         #[arg(long)]
         description: Option<String>,
+        /// Remove its turns after so many days; 0 keeps them
+        #[arg(long, value_name = "DAYS")]
+        retention_days: Option<u32>,
     },
     /// List companies
     List,
@@ -56,7 +58,7 @@ pub(super) enum Command {
 pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<ExitCode> {
     let settings = common.settings(&[], Some("warn"))?;
     match command {
-        Command::Add { id, name, industry, language, pipeline, description } => {
+        Command::Add { id, name, industry, language, pipeline, description, retention_days } => {
             let catalog = parts::catalog(&settings)?;
             if let Some(pipeline) = &pipeline
                 && catalog.get(pipeline).is_none()
@@ -70,9 +72,9 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             {
                 eprintln!("note: no pipeline serves the industry {industry:?}; the default one is used");
             }
-            let store = parts::store(&settings)?;
+            let directory = Stores::open(&settings)?.directory;
             let now = OffsetDateTime::now_utc();
-            let known = store.company(&id).await?;
+            let known = directory.company(&id).await?;
             let known = known.unwrap_or_else(|| Company {
                 id: id.clone(),
                 name: id.to_string(),
@@ -80,6 +82,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
                 languages: Vec::new(),
                 pipeline: None,
                 description: None,
+                retention_days: None,
                 created_at: now,
             });
             let company = Company {
@@ -88,26 +91,27 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
                 languages: if language.is_empty() { known.languages } else { language },
                 pipeline: pipeline.or(known.pipeline),
                 description: description.or(known.description),
+                retention_days: retention_days.or(known.retention_days).filter(|&days| days > 0),
                 ..known
             };
-            let is_new = store.put_company(&company).await?;
+            let is_new = directory.put_company(&company).await?;
             let (key, secret) = ApiKey::issue(id.clone(), super::random()?, now);
-            store.add_key(&key).await?;
+            directory.add_key(&key).await?;
             say!("{} company {id}", if is_new { "added" } else { "changed" });
             say!("its API key, shown only now: {secret}");
         }
         Command::List => {
-            for company in parts::store(&settings)?.companies().await? {
+            for company in Stores::open(&settings)?.directory.companies().await? {
                 let industry = company.industry.as_deref().unwrap_or("-");
                 let languages: Vec<&str> = company.languages.iter().map(|language| language.code()).collect();
                 say!("{}\t{}\t{industry}\t{}", company.id, company.name, languages.join(","));
             }
         }
         Command::Show { id } => {
-            let store = parts::store(&settings)?;
-            let (company, scope) = super::company(store.as_ref(), &id).await?;
-            let documents = store.documents(&scope).await?;
-            let endpoints = store.endpoints(&scope).await?;
+            let stores = Stores::open(&settings)?;
+            let (company, scope) = super::company(stores.directory.as_ref(), &id).await?;
+            let documents = stores.documents.documents(&scope).await?;
+            let endpoints = stores.directory.endpoints(&scope).await?;
             let catalog = parts::catalog(&settings)?;
             say!("{}", serde_json::to_string_pretty(&company)?);
             say!("pipeline   {}", catalog.for_company(&company, None).definition.name);
@@ -125,18 +129,11 @@ async fn remove(common: &Common, id: CompanyId, yes: bool) -> anyhow::Result<()>
     if !yes {
         bail!("this removes everything that is kept of {id}, for good; say so with --yes");
     }
-    let parts = Parts::open(&settings, "company remove").await?;
-    let (_, scope) = super::company(parts.store.as_ref(), &id).await?;
-    // What is still on its way goes first, so that nothing of it arrives later.
-    parts.settle_spool(&settings).await?;
-    let messages = parts.bus.erase(&scope).await?;
-    let passages = parts.index.erase(&scope).await?;
-    let erased = parts.store.erase(&scope).await?;
-    let (keys, endpoints) = parts.store.remove_company(&scope).await?;
-    let receipt = serde_json::json!({
-        "company_id": id, "conversations": erased.conversations, "turns": erased.turns, "documents": erased.documents,
-        "passages": passages, "messages": messages, "keys": keys, "endpoints": endpoints,
-    });
+    // With a bus of its own this process settles the spool first; else the spools are those of running gateways.
+    let purpose = if settings.bus.is_shared() { Purpose::Knowledge } else { Purpose::Turns };
+    let parts = Parts::open(&settings, "company remove", purpose).await?;
+    let (_, scope) = super::company(parts.stores.directory.as_ref(), &id).await?;
+    let receipt = erase::company(&settings, &parts, &scope).await?;
     say!("{}", serde_json::to_string_pretty(&receipt)?);
     Ok(())
 }

@@ -16,8 +16,8 @@ use super::serve::{listen, serve};
 use crate::config::Settings;
 use crate::domain::{Company, CompanyId, CompanyScope, DocumentId, Language};
 use crate::knowledge::ingest::{Attributes, Format, Outcome, Progress as _};
-use crate::ports::directory::Directory;
-use crate::roles::parts::Parts;
+use crate::roles::parts::{Parts, Purpose};
+use crate::roles::service::Roles;
 
 /// The company and its documents.
 static DEMO: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/demo");
@@ -50,6 +50,10 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
         ("server.host", "127.0.0.1".to_owned()),
         ("server.port", arguments.port.to_string()),
         ("auth.mode", "open".to_owned()),
+        // The demo needs no server, whatever the environment has for a real service.
+        ("bus.backend", "embedded".to_owned()),
+        ("store.backend", "embedded".to_owned()),
+        ("index.backend", "embedded".to_owned()),
         ("webhooks.allow_private", "true".to_owned()),
     ];
     let has_own_models = common.data_dir.as_ref().is_some_and(|dir| dir.join("models").exists());
@@ -59,7 +63,7 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
     }
     let settings = common.settings(&flags, Some("warn"))?;
     let listener = listen(&settings).await?;
-    let parts = Parts::open(&settings, "demo").await?;
+    let parts = Parts::open(&settings, "demo", Purpose::Turns).await?;
     let sample: Sample = {
         let file = DEMO.get_file("company.toml").and_then(|file| file.contents_utf8());
         toml::from_str(file.context("the sample company is not part of this build")?)?
@@ -71,13 +75,14 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
         languages: sample.languages,
         pipeline: None,
         description: Some(sample.description),
+        retention_days: None,
         created_at: OffsetDateTime::now_utc(),
     };
-    parts.store.put_company(&company).await?;
+    parts.stores.directory.put_company(&company).await?;
     bring_knowledge(&settings, &parts, &company).await?;
     let questions = HashMap::from([(company.id.clone(), sample.questions)]);
     let has_model = parts.embedder.is_some();
-    serve(settings, listener, parts, questions.clone(), |address, settings| {
+    serve(settings, listener, parts.into(), &Roles::all(), questions.clone(), |address, settings| {
         greet(address, settings, &company, &questions, has_model);
     })
     .await?;

@@ -5,16 +5,15 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::Common;
-use crate::adapters::index::edge::{self, EdgeIndex};
-use crate::config::AuthMode;
+use crate::config::{self, AuthMode, Settings};
 use crate::domain::{Company, CompanyId, CompanyScope};
 use crate::knowledge::sparse;
-use crate::ports::bus::Bus;
-use crate::ports::directory::Directory;
+use crate::ports::bus::Account;
+use crate::ports::cluster::Cluster;
 use crate::ports::index::{Encoder, Error as IndexError, KnowledgeIndex};
-use crate::ports::store::ConversationStore;
-use crate::roles::data_dir::DataDir;
-use crate::roles::{data_dir, models, parts};
+use crate::roles::migrations::{self, Migration};
+use crate::roles::stores::Stores;
+use crate::roles::{accounts, data_dir, embedder, models, parts};
 use crate::spool::Spool;
 
 #[derive(Args)]
@@ -52,34 +51,21 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
         Err(error @ data_dir::Error::InUse { .. }) => found("data directory", State::Ok, error.to_string()),
         Err(error) => found("data directory", State::Broken, error.to_string()),
     }
+    let stores = Stores::open(&settings);
     let mut known = None;
-    match parts::store(&settings) {
-        Ok(store) => match (store.check().await, store.companies().await) {
-            (Ok(()), Ok(companies)) => {
-                found("store", State::Ok, format!("SQLite, migrated, {} companies", companies.len()));
-                known = Some(companies);
+    match &stores {
+        Ok(stores) => {
+            let (state, detail, companies) = store(&settings, stores).await;
+            found("store", state, detail);
+            known = companies;
+            let (state, detail) = bus(&settings, stores).await;
+            found("bus", state, detail);
+            if let Some(cluster) = stores.cluster() {
+                let (state, detail) = members(cluster.as_ref()).await;
+                found("processes", state, detail);
             }
-            (Err(error), _) | (_, Err(error)) => found("store", State::Broken, error.to_string()),
-        },
+        }
         Err(error) => found("store", State::Broken, format!("{error:#}")),
-    }
-    match parts::bus(&settings) {
-        Ok(bus) => match bus.accounts().await {
-            Ok(accounts) => {
-                let balances = accounts.iter().all(crate::ports::bus::Account::balances);
-                let dead: u64 = accounts.iter().map(|account| account.dead).sum();
-                let pending: u64 = accounts.iter().map(|account| account.pending).sum();
-                let state = match (balances, dead) {
-                    (false, _) => State::Broken,
-                    (true, 0) => State::Ok,
-                    (true, _) => State::Degraded,
-                };
-                let word = if balances { "the ledger balances" } else { "the ledger does not balance" };
-                found("bus", state, format!("SQLite, migrated, {pending} pending, {dead} dead; {word}"));
-            }
-            Err(error) => found("bus", State::Broken, error.to_string()),
-        },
-        Err(error) => found("bus", State::Broken, format!("{error:#}")),
     }
     match Spool::inspect(&dir.spool()) {
         Ok(account) => found(
@@ -92,7 +78,7 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
         }
         Err(error) => found("spool", State::Broken, error.to_string()),
     }
-    let embedder = parts::embedder(&settings);
+    let embedder = embedder::open(&settings);
     match &embedder {
         Ok(Some(embedder)) => {
             let model = embedder.model();
@@ -107,13 +93,30 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
         }
         Err(error) => found("embedder", State::Broken, format!("{error:#}")),
     }
-    let encoder = embedder.as_ref().ok().map(|embedder| parts::encoder(embedder.as_ref()));
+    let encoder = embedder.as_ref().ok().map(|embedder| embedder::encoder(embedder.as_ref()));
+    let made_by = encoder.clone().unwrap_or_else(|| embedder::encoder(None));
+    if let Ok(stores) = &stores {
+        for Migration { engine, steps } in migrations::pending(&settings, stores, &made_by).await? {
+            match steps {
+                Ok(steps) if steps.is_empty() => found("migrations", State::Ok, format!("{engine} is up to date")),
+                Ok(steps) => {
+                    let steps = steps.join("; ");
+                    found("migrations", State::Broken, format!("{engine}: {steps}; run `turnpike migrate`"));
+                }
+                Err(reason) => found("migrations", State::Broken, format!("{engine}: {reason}")),
+            }
+        }
+    }
+    let embedded = matches!(settings.index, config::Index::Embedded { .. });
     let (state, detail) = match (&lock, &known) {
-        (Err(data_dir::Error::InUse { .. }), _) => {
+        (Err(data_dir::Error::InUse { .. }), _) if embedded => {
             (State::Ok, "in use: the running service answers for it at /readyz".to_owned())
         }
-        (Ok(_), Some(companies)) => index(&dir, companies, encoder).await,
-        _ => (State::Degraded, "not looked at: the data directory or the store cannot be used".to_owned()),
+        (_, Some(companies)) => match parts::index(&settings, &dir, &made_by) {
+            Ok(opened) => index(opened.as_ref(), companies, encoder).await,
+            Err(error) => (State::Broken, format!("{error:#}")),
+        },
+        _ => (State::Degraded, "not looked at: the store cannot be used".to_owned()),
     };
     found("index", state, detail);
     match parts::catalog(&settings) {
@@ -152,11 +155,74 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
     Ok(if broken { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Opens the index of each company. `current` is what would read and write it; none when the embedding model cannot be
+async fn store(settings: &Settings, stores: &Stores) -> (State, String, Option<Vec<Company>>) {
+    let engine = match (&settings.store, &stores.shared) {
+        (config::Store::MongoDb { database, .. }, Some(shared)) => match shared.mongodb.describe().await {
+            Ok(server) => format!("{server}, database {database}"),
+            Err(error) => return (State::Broken, format!("MongoDB: {error}; is MONGODB_URI right?"), None),
+        },
+        _ => "SQLite, migrated".to_owned(),
+    };
+    match (stores.conversations.check().await, stores.directory.companies().await) {
+        (Ok(()), Ok(companies)) => (State::Ok, format!("{engine}, {} companies", companies.len()), Some(companies)),
+        (Err(error), _) | (_, Err(error)) => (State::Broken, error.to_string(), None),
+    }
+}
+
+async fn bus(settings: &Settings, stores: &Stores) -> (State, String) {
+    let bus = match parts::bus(settings, stores) {
+        Ok(bus) => bus,
+        Err(error) => return (State::Broken, format!("{error:#}")),
+    };
+    let engine = match &settings.bus {
+        config::Bus::Embedded => "SQLite, migrated",
+        config::Bus::RabbitMq { .. } => "RabbitMQ",
+    };
+    if let Err(error) = bus.check().await {
+        return (State::Broken, format!("{engine}: {error}"));
+    }
+    let accounts = match accounts::accounts(stores, bus.as_ref()).await {
+        Ok(accounts) => accounts,
+        Err(error) => return (State::Broken, format!("{engine}: {error:#}")),
+    };
+    let balances = accounts.iter().all(Account::balances);
+    let dead: u64 = accounts.iter().map(|account| account.dead).sum();
+    let pending: u64 = accounts.iter().map(|account| account.pending).sum();
+    let state = match (balances, dead) {
+        (false, _) => State::Broken,
+        (true, 0) => State::Ok,
+        (true, _) => State::Degraded,
+    };
+    let word = if balances { "the ledger balances" } else { "the ledger does not balance" };
+    (state, format!("{engine}, {pending} pending, {dead} dead; {word}"))
+}
+
+/// The processes that were heard of, and what they cannot do for each other.
+async fn members(cluster: &dyn Cluster) -> (State, String) {
+    let members = match cluster.members().await {
+        Ok(members) => members,
+        Err(error) => return (State::Broken, error.to_string()),
+    };
+    let of = |role: &str| members.iter().filter(|member| member.roles.iter().any(|one| one == role)).count();
+    let (gateways, workers) = (of("gateway"), of("worker"));
+    let hidden = members.iter().filter(|it| it.url.is_none() && it.roles.iter().any(|role| role == "gateway")).count();
+    let mut detail = format!("{gateways} gateways, {workers} workers were heard of in the last ten minutes");
+    if gateways > 1 && hidden > 0 {
+        detail.push_str(&format!(
+            "; {hidden} gateways cannot be reached by the others, so turns of theirs cannot be taken up elsewhere: \
+             set `server.advertise_url`"
+        ));
+        return (State::Degraded, detail);
+    }
+    (State::Ok, detail)
+}
+
+/// Looks into each company's index. `current` is what would read and write it; none when the embedding model cannot be
 /// loaded.
-async fn index(dir: &DataDir, companies: &[Company], current: Option<Encoder>) -> (State, String) {
-    let encoder = current.clone().unwrap_or_else(|| parts::encoder(None));
-    let index = EdgeIndex::new(dir.index(), encoder, edge::Settings { open_shards: 1 });
+async fn index(index: &dyn KnowledgeIndex, companies: &[Company], current: Option<Encoder>) -> (State, String) {
+    if let Err(error) = index.check().await {
+        return (State::Broken, error.to_string());
+    }
     let mut passages = 0;
     let mut troubles = Vec::new();
     for company in companies {
@@ -168,7 +234,11 @@ async fn index(dir: &DataDir, companies: &[Company], current: Option<Encoder>) -
             Err(error) => troubles.push((State::Broken, format!("company {}: {error}", company.id))),
         }
     }
-    let whole = format!("qdrant-edge, sparse encoder v{}, {passages} passages", sparse::VERSION);
+    if !matches!(index.is_isolated().await, Ok(true)) {
+        let text = "ranking is not isolated: one company's documents change another's scores; use Qdrant 1.19 or later";
+        troubles.push((State::Degraded, text.to_owned()));
+    }
+    let whole = format!("sparse encoder v{}, {passages} passages", sparse::VERSION);
     let state = troubles.iter().map(|(state, _)| *state).max().unwrap_or(State::Ok);
     let details: Vec<String> = std::iter::once(whole).chain(troubles.into_iter().map(|(_, text)| text)).collect();
     (state, details.join("; "))

@@ -19,7 +19,7 @@ use crate::config::pipelines::PipelineSet;
 use crate::domain::{CompanyScope, Language};
 use crate::knowledge::evaluate;
 use crate::pipeline::stages::language::{Detector, Hints};
-use crate::roles::parts;
+use crate::roles::{embedder, parts};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -93,12 +93,12 @@ async fn retrieval(
     strip_accents: bool,
     language: Option<Language>,
 ) -> anyhow::Result<serde_json::Value> {
-    let embedder = parts::embedder(settings)?;
+    let embedder = embedder::open(settings)?;
     // As in a turn, the model is asked for languages that it knows.
     let embedder = embedder.filter(|embedder| language.is_none_or(|language| embedder.model().knows(language.code())));
     let folder = settings.data_dir.join(format!("eval-{}", std::process::id()));
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
-    let index = EdgeIndex::new(folder.clone(), parts::encoder(embedder.as_ref()), edge::Settings::default());
+    let index = EdgeIndex::new(folder.clone(), embedder::encoder(embedder.as_ref()), edge::Settings::default());
     let retrieval = PipelineSet::builtin().for_industry("").retrieval;
     let asked = evaluate::Settings {
         strip_accents,

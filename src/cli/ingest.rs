@@ -9,7 +9,7 @@ use super::Common;
 use super::progress::Progress;
 use crate::domain::{CompanyId, Language};
 use crate::knowledge::ingest::Options;
-use crate::roles::parts::Parts;
+use crate::roles::parts::{Parts, Purpose};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -42,8 +42,8 @@ pub(super) struct ReindexArguments {
 
 pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let settings = common.settings(&[], Some("warn"))?;
-    let parts = Parts::open(&settings, "ingest").await?;
-    let (company, scope) = super::company(parts.store.as_ref(), &arguments.company).await?;
+    let parts = Parts::open(&settings, "ingest", Purpose::Knowledge).await?;
+    let (company, scope) = super::company(parts.stores.directory.as_ref(), &arguments.company).await?;
     let ingester = parts.ingester(&settings, &company)?;
     let options = Options {
         prune: arguments.prune,
@@ -77,8 +77,8 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
 
 pub(super) async fn reindex(common: Common, arguments: ReindexArguments) -> anyhow::Result<ExitCode> {
     let settings = common.settings(&[], Some("warn"))?;
-    let parts = Parts::open(&settings, "reindex").await?;
-    let (company, scope) = super::company(parts.store.as_ref(), &arguments.company).await?;
+    let parts = Parts::open(&settings, "reindex", Purpose::Knowledge).await?;
+    let (company, scope) = super::company(parts.stores.directory.as_ref(), &arguments.company).await?;
     let progress = Progress::new("encoding");
     let count = parts.ingester(&settings, &company)?.reindex(&scope, &progress).await;
     progress.finish();

@@ -15,6 +15,7 @@ mod demo;
 mod doctor;
 mod eval;
 mod ingest;
+mod migrate;
 mod models;
 mod pipeline;
 mod progress;
@@ -64,6 +65,8 @@ enum Command {
     Demo(demo::Arguments),
     /// Run the service
     Serve(serve::Arguments),
+    /// Bring RabbitMQ, MongoDB and Qdrant to what this version works with
+    Migrate(migrate::Arguments),
     /// Add, list, show and remove companies
     #[command(subcommand)]
     Company(company::Command),
@@ -121,6 +124,7 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
     let done: std::pin::Pin<Box<dyn Future<Output = anyhow::Result<ExitCode>>>> = match cli.command {
         Command::Demo(arguments) => Box::pin(demo::run(common, arguments)),
         Command::Serve(arguments) => Box::pin(serve::run(common, arguments)),
+        Command::Migrate(arguments) => Box::pin(migrate::run(common, arguments)),
         Command::Company(command) => Box::pin(company::run(common, command)),
         Command::Ingest(arguments) => Box::pin(ingest::run(common, arguments)),
         Command::Reindex(arguments) => Box::pin(ingest::reindex(common, arguments)),

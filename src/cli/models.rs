@@ -7,7 +7,7 @@ use clap::Subcommand;
 use include_dir::{Dir, include_dir};
 
 use super::Common;
-use crate::roles::parts;
+use crate::roles::embedder;
 
 /// The scripts that bring the models. They run with Python, because the package index is reached by its own client.
 static SCRIPTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/scripts/models");
@@ -28,7 +28,7 @@ pub(super) enum Command {
 pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<ExitCode> {
     let settings = common.settings(&[], Some("warn"))?;
     let Command::Pull { source, force } = command;
-    let into = parts::models_dir(&settings);
+    let into = embedder::models_dir(&settings);
     std::fs::create_dir_all(&into).with_context(|| format!("making {}", into.display()))?;
     let scripts = into.join(format!(".scripts-{}", std::process::id()));
     std::fs::create_dir_all(&scripts)?;

@@ -7,8 +7,9 @@ use clap::Subcommand;
 use uuid::Uuid;
 
 use super::Common;
-use crate::ports::bus::{Bus, Queue};
-use crate::roles::parts;
+use crate::ports::bus::Queue;
+use crate::roles::stores::Stores;
+use crate::roles::{accounts, parts};
 use crate::spool::Spool;
 
 #[derive(Subcommand)]
@@ -21,7 +22,7 @@ pub(super) enum Command {
     },
     /// List what was given up, oldest first
     Dead {
-        /// Only of this queue: persist or deliver
+        /// Only of this queue: persist, deliver or analytics
         #[arg(long)]
         queue: Option<String>,
         /// At most so many
@@ -33,7 +34,7 @@ pub(super) enum Command {
     },
     /// Try what was given up again
     Redrive {
-        /// Only of this queue: persist or deliver
+        /// Only of this queue: persist, deliver or analytics
         #[arg(long)]
         queue: Option<String>,
         /// Only this message
@@ -44,12 +45,13 @@ pub(super) enum Command {
 
 pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<ExitCode> {
     let settings = common.settings(&[], Some("warn"))?;
-    let dir = parts::data_dir(&settings)?;
+    let stores = Stores::open(&settings)?;
+    let bus = parts::bus(&settings, &stores)?;
     match command {
         Command::Ledger { json } => {
             // The spool first: what moves on while this is read is then counted twice rather than not at all.
-            let spool = Spool::inspect(&dir.spool()).context("reading the spool")?;
-            let accounts = parts::bus(&settings)?.accounts().await?;
+            let spool = Spool::inspect(&parts::data_dir(&settings)?.spool()).context("reading the spool")?;
+            let accounts = accounts::accounts(&stores, bus.as_ref()).await?;
             let balances = spool.lost == 0 && accounts.iter().all(crate::ports::bus::Account::balances);
             if json {
                 let queues: Vec<_> = accounts
@@ -100,7 +102,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             Ok(if balances { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Command::Dead { queue, limit, json } => {
-            let letters = parts::bus(&settings)?.dead_letters(named(queue.as_deref())?, limit).await?;
+            let letters = bus.dead_letters(named(queue.as_deref())?, limit).await?;
             for letter in &letters {
                 if json {
                     let line = serde_json::json!({
@@ -126,7 +128,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             Ok(ExitCode::SUCCESS)
         }
         Command::Redrive { queue, id } => {
-            let count = parts::bus(&settings)?.redrive(named(queue.as_deref())?, id).await?;
+            let count = bus.redrive(named(queue.as_deref())?, id).await?;
             say!("{count} messages are tried again");
             // Whoever names one message wants it to be there.
             Ok(if count == 0 && id.is_some() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -137,7 +139,8 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
 fn named(queue: Option<&str>) -> anyhow::Result<Option<Queue>> {
     queue
         .map(|name| {
-            Queue::from_name(name).with_context(|| format!("there is no queue {name:?}; write persist or deliver"))
+            Queue::from_name(name)
+                .with_context(|| format!("there is no queue {name:?}; write persist, deliver or analytics"))
         })
         .transpose()
 }

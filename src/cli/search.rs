@@ -9,7 +9,7 @@ use crate::domain::CompanyId;
 use crate::pipeline::stages::language::{Detector, Hints};
 use crate::pipeline::stages::retrieve::Retriever;
 use crate::ports::index::Filter;
-use crate::roles::parts::Parts;
+use crate::roles::parts::{Parts, Purpose};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -31,8 +31,8 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let settings = common.settings(&[], Some("warn"))?;
-    let parts = Parts::open(&settings, "search").await?;
-    let (company, scope) = super::company(parts.store.as_ref(), &arguments.company).await?;
+    let parts = Parts::open(&settings, "search", Purpose::Knowledge).await?;
+    let (company, scope) = super::company(parts.stores.directory.as_ref(), &arguments.company).await?;
     let mut retrieval = parts.catalog.for_company(&company, None).definition.retrieval;
     retrieval.limit = arguments.limit.unwrap_or(retrieval.limit);
     retrieval.candidates = retrieval.candidates.max(retrieval.limit);

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -13,15 +13,19 @@ use tokio_util::sync::CancellationToken;
 use super::Common;
 use crate::config::{AuthMode, Settings};
 use crate::domain::CompanyId;
-use crate::roles::parts::Parts;
-use crate::roles::service::Service;
+use crate::roles::service::{Open, Roles, Service};
+use crate::roles::workers::JobKind;
+use crate::roles::{embedder, migrations};
 use crate::runtime::{limits, tasks, telemetry};
 
 #[derive(Args)]
 pub(super) struct Arguments {
     /// What this process does: gateway, worker. With the embedded bus one process does both
-    #[arg(long, value_delimiter = ',', default_value = "gateway,worker")]
-    roles: Vec<String>,
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Role::Gateway, Role::Worker])]
+    roles: Vec<Role>,
+    /// What a worker does: persist, deliver, analytics
+    #[arg(long, value_delimiter = ',', default_values_t = JobKind::ALL)]
+    jobs: Vec<JobKind>,
     /// Address to listen on
     #[arg(long)]
     host: Option<String>,
@@ -30,26 +34,54 @@ pub(super) struct Arguments {
     port: Option<u16>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// Runs turns
+    Gateway,
+    /// Does the jobs
+    Worker,
+}
+
 pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    for role in &arguments.roles {
-        if !["gateway", "worker"].contains(&role.as_str()) {
-            bail!("there is no role {role:?}; write gateway, worker or both");
-        }
-    }
-    if !["gateway", "worker"].iter().all(|role| arguments.roles.iter().any(|given| given == role)) {
-        bail!("with the embedded bus one process has all roles; leave --roles out");
-    }
     let mut flags = Vec::new();
     flags.extend(arguments.host.map(|host| ("server.host", host)));
     flags.extend(arguments.port.map(|port| ("server.port", port.to_string())));
     let settings = common.settings(&flags, None)?;
+    let is_worker = arguments.roles.contains(&Role::Worker);
+    let roles = Roles {
+        is_gateway: arguments.roles.contains(&Role::Gateway),
+        jobs: if is_worker { arguments.jobs } else { Vec::new() },
+    };
+    if !settings.bus.is_shared() && roles != Roles::all() {
+        bail!(
+            "with the embedded bus one process has all roles and jobs; set RABBITMQ_URL, or leave --roles and --jobs out"
+        );
+    }
     let listener = listen(&settings).await?;
-    let parts = Parts::open(&settings, "serve").await?;
-    serve(settings, listener, parts, HashMap::new(), |address, _| {
+    let open = Open::new(&settings, &roles, "serve").await?;
+    refuse_unmigrated(&settings, &open).await?;
+    serve(settings, listener, open, &roles, HashMap::new(), |address, _| {
         tracing::info!(address, "listening");
     })
     .await?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A server that is not what this version works with stops the start. One that is away does not: it may come back.
+async fn refuse_unmigrated(settings: &Arc<Settings>, open: &Open) -> anyhow::Result<()> {
+    let encoder = open.parts().map_or_else(|| embedder::encoder(None), |parts| parts.encoder.clone());
+    for finding in migrations::pending(settings, open.stores(), &encoder).await? {
+        match finding.steps {
+            Ok(steps) if steps.is_empty() => {}
+            // A worker does not touch the index.
+            Ok(_) if finding.engine == "Qdrant" && open.parts().is_none() => {}
+            Ok(steps) => bail!("{} is not migrated: {}; run `turnpike migrate`", finding.engine, steps.join("; ")),
+            Err(reason) => {
+                tracing::warn!(engine = finding.engine, reason, "a server is away; the service starts without it")
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Binds the address before anything slow is done, so that a port that is taken is said at once.
@@ -65,14 +97,19 @@ pub(super) async fn listen(settings: &Settings) -> anyhow::Result<TcpListener> {
 pub(super) async fn serve(
     settings: Arc<Settings>,
     listener: TcpListener,
-    parts: Parts,
+    open: Open,
+    roles: &Roles,
     questions: HashMap<CompanyId, Vec<String>>,
     ready: impl FnOnce(&str, &Settings),
 ) -> anyhow::Result<()> {
     let metrics = telemetry::metrics();
-    let address = format!("http://{}", listener.local_addr()?);
+    let local = listener.local_addr()?;
+    let address = format!("http://{local}");
+    // What listens on all addresses does not know which of them others can reach.
+    let own = (!local.ip().is_unspecified()).then(|| address.clone());
+    let url = settings.server.advertise_url.clone().or(own);
     let shutdown = CancellationToken::new();
-    let service = Service::start(Arc::clone(&settings), parts).await?;
+    let service = Service::start(Arc::clone(&settings), open, roles, url).await?;
     watch_signals(shutdown.clone())?;
     if settings.auth.mode == AuthMode::Open {
         tracing::warn!("auth.mode is \"open\": whoever reaches this address reads every company's data");

@@ -14,9 +14,8 @@ use crate::domain::event::EventType;
 use crate::domain::webhook::Endpoint;
 use crate::domain::{CompanyId, EndpointId};
 use crate::jobs::deliver;
-use crate::ports::directory::Directory;
 use crate::ports::webhook::Sender;
-use crate::roles::parts;
+use crate::roles::stores::Stores;
 
 /// Bytes of a secret that we make; Standard Webhooks asks for 24 to 64.
 const SECRET_BYTES: usize = 24;
@@ -56,10 +55,10 @@ pub(super) enum Command {
 
 pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<ExitCode> {
     let settings = common.settings(&[], Some("warn"))?;
-    let store = parts::store(&settings)?;
+    let directory = Stores::open(&settings)?.directory;
     match command {
         Command::Add { company, url, events, secret } => {
-            let (company, scope) = super::company(store.as_ref(), &company).await?;
+            let (company, scope) = super::company(directory.as_ref(), &company).await?;
             webhook::check_url(&url, settings.webhooks.allow_private).with_context(|| format!("the address {url}"))?;
             let secret = match secret {
                 Some(secret) => checked_secret(secret)?,
@@ -78,21 +77,21 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
                 disabled: None,
                 created_at: OffsetDateTime::now_utc(),
             };
-            store.add_endpoint(&scope, &endpoint).await?;
+            directory.add_endpoint(&scope, &endpoint).await?;
             say!("added endpoint {}", endpoint.id);
             say!("its secret, shown only now: {secret}");
         }
         Command::List { company } => {
-            let (_, scope) = super::company(store.as_ref(), &company).await?;
-            for endpoint in store.endpoints(&scope).await? {
+            let (_, scope) = super::company(directory.as_ref(), &company).await?;
+            for endpoint in directory.endpoints(&scope).await? {
                 let events: Vec<&str> = endpoint.event_types.iter().map(|event| event.as_str()).collect();
                 let state = endpoint.disabled.map_or_else(|| "on".to_owned(), |reason| format!("off: {reason}"));
                 say!("{}\t{}\t{}\t{state}", endpoint.id, endpoint.url, events.join(","));
             }
         }
         Command::Test { company, endpoint } => {
-            let (_, scope) = super::company(store.as_ref(), &company).await?;
-            let endpoint = store.endpoint(&scope, &endpoint).await?.with_context(|| {
+            let (_, scope) = super::company(directory.as_ref(), &company).await?;
+            let endpoint = directory.endpoint(&scope, &endpoint).await?.with_context(|| {
                 format!("there is no endpoint {endpoint}; `turnpike webhook list` shows those there are")
             })?;
             return test(&settings, &endpoint).await;

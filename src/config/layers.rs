@@ -66,6 +66,14 @@ const KNOWN_VARIABLES: &[(&str, &str)] = &[
     ("LOG_LEVEL", "telemetry.log_level"),
     ("ORT_DYLIB_PATH", "embedder.ort_library"),
     ("TURNPIKE_ADMIN_TOKEN", "auth.admin_token"),
+    ("QDRANT_API_KEY", "index.api_key"),
+];
+
+/// Backends that a variable chooses: the variable, the section, the backend's name, and the setting for its address.
+const KNOWN_BACKENDS: &[(&str, &str, &str, &str)] = &[
+    ("RABBITMQ_URL", "bus", "rabbitmq", "url"),
+    ("MONGODB_URI", "store", "mongodb", "uri"),
+    ("QDRANT_URL", "index", "qdrant", "url"),
 ];
 
 /// Providers that a variable makes: the variable that decides, the name, kind, default address, and the variables for
@@ -138,12 +146,10 @@ impl Layers {
                 self.set(path, value, (*variable).to_owned());
             }
         }
-        for (variable, backend) in
-            [("RABBITMQ_URL", "bus.backend"), ("MONGODB_URI", "store.backend"), ("QDRANT_URL", "index.backend")]
-        {
-            if env.get(variable).is_some_and(|value| !value.is_empty()) {
-                let name = variable.split('_').next().unwrap_or(variable).to_lowercase();
-                self.set(backend, &name, variable.to_owned());
+        for (variable, section, name, address) in KNOWN_BACKENDS {
+            if let Some(value) = env.get(*variable).filter(|value| !value.is_empty()) {
+                self.set(&format!("{section}.backend"), name, (*variable).to_owned());
+                self.set_value(&format!("{section}.{address}"), Value::String(value.clone()), (*variable).to_owned());
             }
         }
         for (decides, name, kind, address, address_variable, model_variable, model) in KNOWN_PROVIDERS {
@@ -175,7 +181,7 @@ impl Layers {
     /// Sets a path from text. A path that holds text so far stays text; else TOML's own notation decides.
     fn set(&mut self, path: &str, text: &str, setter: String) {
         let is_text = matches!(self.get(path), Some(Value::String(_)))
-            || ["key", "token", "url", "library", "dir"].iter().any(|end| path.ends_with(end));
+            || ["key", "token", "url", "uri", "library", "dir"].iter().any(|end| path.ends_with(end));
         let parsed = if is_text { None } else { format!("v = {text}").parse::<Table>().ok() };
         let value = parsed.and_then(|mut table| table.remove("v")).unwrap_or_else(|| Value::String(text.to_owned()));
         self.set_value(path, value, setter);

@@ -1,6 +1,7 @@
 //! Settings: the commented default file, then `turnpike.toml`, then the environment, then flags. What comes out of
 //! [`load`] is checked; all that is wrong is reported at once.
 
+mod backends;
 pub mod layers;
 pub mod pipelines;
 mod providers;
@@ -11,6 +12,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use backends::{Bus, Index, Store};
 pub use layers::{DEFAULT_FILE, Problem, Sources, load};
 pub use providers::{Provider, ProviderKind};
 
@@ -23,6 +25,10 @@ pub struct Settings {
     pub auth: Auth,
     /// Where everything is kept.
     pub data_dir: PathBuf,
+    /// The queues.
+    pub bus: Bus,
+    /// The conversations and the directory.
+    pub store: Store,
     /// The knowledge index.
     pub index: Index,
     /// The log between streams and bus.
@@ -66,6 +72,8 @@ pub struct Server {
     pub shutdown_grace: Duration,
     /// Connections at a time.
     pub max_connections: usize,
+    /// Where other gateways reach this one, if it was said.
+    pub advertise_url: Option<String>,
 }
 
 /// Who may ask.
@@ -86,13 +94,6 @@ pub enum AuthMode {
     Open,
 }
 
-/// The knowledge index.
-#[derive(Clone, Debug)]
-pub struct Index {
-    /// Companies whose index is open at a time.
-    pub open_shards: usize,
-}
-
 /// The log between streams and bus.
 #[derive(Clone, Debug)]
 pub struct Spool {
@@ -100,6 +101,8 @@ pub struct Spool {
     pub max_bytes: u64,
     /// Bytes of one file.
     pub segment_bytes: u64,
+    /// After so long, a turn that is not seen to be stored is published again.
+    pub resend_after: Duration,
 }
 
 /// A turn's life.
@@ -115,6 +118,8 @@ pub struct Turn {
     pub answer_chars: usize,
     /// Turns of the conversation in the prompt.
     pub history_turns: usize,
+    /// How long a turn waits for the one before it to be stored.
+    pub history_wait: Duration,
 }
 
 /// What is refused.
@@ -221,6 +226,10 @@ pub struct Webhooks {
 pub struct Jobs {
     /// Turns stored at a time.
     pub persist_concurrency: usize,
+    /// Turns counted at a time.
+    pub analytics_concurrency: usize,
+    /// How long turns are counted.
+    pub analytics_keep: Duration,
     /// Before the first retry.
     pub initial_delay: Duration,
     /// Longest time between two retries.

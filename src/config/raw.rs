@@ -12,8 +12,8 @@ pub(super) struct Raw {
     pub(super) server: Server,
     pub(super) auth: Auth,
     pub(super) storage: Storage,
-    pub(super) bus: Backend,
-    pub(super) store: Backend,
+    pub(super) bus: Bus,
+    pub(super) store: Store,
     pub(super) index: Index,
     pub(super) spool: Spool,
     pub(super) turn: Turn,
@@ -38,6 +38,7 @@ pub(super) struct Server {
     pub(super) write_timeout_s: f64,
     pub(super) shutdown_grace_s: f64,
     pub(super) max_connections: usize,
+    pub(super) advertise_url: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -52,13 +53,30 @@ pub(super) struct Storage {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Backend {
+pub(super) struct Bus {
     pub(super) backend: String,
+    pub(super) url: Option<Secret>,
+    pub(super) namespace: String,
+    pub(super) redeliver_after_s: f64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Store {
+    pub(super) backend: String,
+    pub(super) uri: Option<Secret>,
+    pub(super) database: String,
+    pub(super) min_pool_size: u32,
+    pub(super) max_pool_size: u32,
+    pub(super) timeout_s: f64,
 }
 
 #[derive(Deserialize)]
 pub(super) struct Index {
     pub(super) backend: String,
+    pub(super) url: Option<String>,
+    pub(super) api_key: Option<Secret>,
+    pub(super) collection: String,
+    pub(super) timeout_s: f64,
     pub(super) open_shards: usize,
 }
 
@@ -66,6 +84,7 @@ pub(super) struct Index {
 pub(super) struct Spool {
     pub(super) max_bytes: u64,
     pub(super) segment_bytes: u64,
+    pub(super) resend_after_s: f64,
 }
 
 #[derive(Deserialize)]
@@ -75,6 +94,7 @@ pub(super) struct Turn {
     pub(super) retain_s: f64,
     pub(super) answer_chars: usize,
     pub(super) history_turns: usize,
+    pub(super) history_wait_ms: u64,
 }
 
 #[derive(Deserialize)]
@@ -152,6 +172,8 @@ pub(super) struct Webhooks {
 #[derive(Deserialize)]
 pub(super) struct Jobs {
     pub(super) persist_concurrency: usize,
+    pub(super) analytics_concurrency: usize,
+    pub(super) analytics_keep_days: u32,
     pub(super) initial_delay_ms: u64,
     pub(super) max_delay_s: f64,
 }

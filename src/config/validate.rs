@@ -3,10 +3,11 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use super::backends;
 use super::layers::Problem;
 use super::raw::{self, Raw};
 use super::{
-    Auth, AuthMode, Embedder, Index, Jobs, Knowledge, Limits, Models, Provider, ProviderKind, Server, Settings, Spool,
+    Auth, AuthMode, Embedder, Jobs, Knowledge, Limits, Models, Provider, ProviderKind, Server, Settings, Spool,
     Telemetry, Turn, Webhooks,
 };
 
@@ -16,13 +17,13 @@ const LONGEST_S: f64 = 315_360_000.0;
 const SHORTEST_S: f64 = 0.001;
 
 /// Collects what is wrong, with where it was written.
-struct Check<'a, F: Fn(&str) -> String> {
+pub(super) struct Check<'a, F: Fn(&str) -> String> {
     origin: F,
     problems: &'a mut Vec<Problem>,
 }
 
 impl<F: Fn(&str) -> String> Check<'_, F> {
-    fn fail(&mut self, path: &str, message: impl std::fmt::Display) {
+    pub(super) fn fail(&mut self, path: &str, message: impl std::fmt::Display) {
         self.problems.push(Problem { origin: (self.origin)(path), message: format!("`{path}`: {message}") });
     }
 
@@ -32,7 +33,7 @@ impl<F: Fn(&str) -> String> Check<'_, F> {
     }
 
     /// A time that makes no sense as nothing.
-    fn some_seconds(&mut self, path: &str, value: f64) -> Duration {
+    pub(super) fn some_seconds(&mut self, path: &str, value: f64) -> Duration {
         self.seconds_from(path, value, SHORTEST_S)
     }
 
@@ -53,7 +54,7 @@ impl<F: Fn(&str) -> String> Check<'_, F> {
         duration
     }
 
-    fn positive(&mut self, path: &str, value: usize) -> usize {
+    pub(super) fn positive(&mut self, path: &str, value: usize) -> usize {
         if value == 0 {
             self.fail(path, "must be at least 1");
         }
@@ -67,15 +68,9 @@ impl Raw {
         let mut check = Check { origin, problems };
         let server = server(self.server, &mut check);
         let auth = auth(self.auth, &server, &mut check);
-        for (path, backend) in [
-            ("bus.backend", &self.bus.backend),
-            ("store.backend", &self.store.backend),
-            ("index.backend", &self.index.backend),
-        ] {
-            if backend != "embedded" {
-                check.fail(path, format!("there is no backend {backend:?} in this version; it has \"embedded\""));
-            }
-        }
+        let store = backends::store(self.store, &mut check);
+        let bus = backends::bus(self.bus, &store, &mut check);
+        let index = backends::index(self.index, &mut check);
         if self.spool.segment_bytes < 65_536 || self.spool.max_bytes < 4 * self.spool.segment_bytes {
             check.fail(
                 "spool.max_bytes",
@@ -87,14 +82,21 @@ impl Raw {
             server,
             auth,
             data_dir: self.storage.data_dir,
-            index: Index { open_shards: check.positive("index.open_shards", self.index.open_shards) },
-            spool: Spool { max_bytes: self.spool.max_bytes, segment_bytes: self.spool.segment_bytes },
+            bus,
+            store,
+            index,
+            spool: Spool {
+                max_bytes: self.spool.max_bytes,
+                segment_bytes: self.spool.segment_bytes,
+                resend_after: check.some_seconds("spool.resend_after_s", self.spool.resend_after_s),
+            },
             turn: Turn {
                 heartbeat: check.some_seconds("turn.heartbeat_s", self.turn.heartbeat_s),
                 disconnect_grace: check.seconds("turn.disconnect_grace_s", self.turn.disconnect_grace_s),
                 retain: check.seconds("turn.retain_s", self.turn.retain_s),
                 answer_chars: check.positive("turn.answer_chars", self.turn.answer_chars),
                 history_turns: self.turn.history_turns,
+                history_wait: check.milliseconds("turn.history_wait_ms", self.turn.history_wait_ms),
             },
             limits: limits(&self.limits, &mut check),
             embedder: Embedder {
@@ -113,6 +115,8 @@ impl Raw {
             webhooks: webhooks(&self.webhooks, &mut check),
             jobs: Jobs {
                 persist_concurrency: check.positive("jobs.persist_concurrency", self.jobs.persist_concurrency),
+                analytics_concurrency: check.positive("jobs.analytics_concurrency", self.jobs.analytics_concurrency),
+                analytics_keep: Duration::from_secs(u64::from(self.jobs.analytics_keep_days) * 86_400),
                 initial_delay: check.milliseconds("jobs.initial_delay_ms", self.jobs.initial_delay_ms),
                 max_delay: check.seconds("jobs.max_delay_s", self.jobs.max_delay_s),
             },
@@ -138,7 +142,16 @@ fn server<F: Fn(&str) -> String>(raw: raw::Server, check: &mut Check<'_, F>) -> 
         write_timeout: check.some_seconds("server.write_timeout_s", raw.write_timeout_s),
         shutdown_grace: check.seconds("server.shutdown_grace_s", raw.shutdown_grace_s),
         max_connections: check.positive("server.max_connections", raw.max_connections),
+        advertise_url: advertise_url(raw.advertise_url, check),
     }
+}
+
+fn advertise_url<F: Fn(&str) -> String>(raw: Option<String>, check: &mut Check<'_, F>) -> Option<String> {
+    let url = raw.filter(|url| !url.is_empty())?;
+    if !url.starts_with("http://") && !url.starts_with("https://") {
+        check.fail("server.advertise_url", "must begin with http:// or https://");
+    }
+    Some(url.trim_end_matches('/').to_owned())
 }
 
 fn auth<F: Fn(&str) -> String>(raw: raw::Auth, server: &Server, check: &mut Check<'_, F>) -> Auth {

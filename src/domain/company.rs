@@ -22,9 +22,19 @@ pub struct Company {
     pub pipeline: Option<String>,
     /// One or two sentences about it that go into every prompt.
     pub description: Option<String>,
+    /// Days after which its turns are removed. None keeps them until the company is removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retention_days: Option<u32>,
     /// When it was added.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+}
+
+impl Company {
+    /// Until when a turn that ended at `end` is kept.
+    pub fn keep_until(&self, end: OffsetDateTime) -> Option<OffsetDateTime> {
+        end.checked_add(time::Duration::days(i64::from(self.retention_days?)))
+    }
 }
 
 /// The right to touch one company's data. Stores and indexes ask for it, so a query without a company does not compile.

@@ -46,6 +46,40 @@ pub struct Conversation {
     pub ended_at: Option<OffsetDateTime>,
 }
 
+impl Conversation {
+    /// Characters of the first question that the summary shows.
+    const SUMMARY: usize = 120;
+
+    /// The conversation that begins with a turn, which is not counted in yet.
+    pub fn begun_by(record: &TurnRecord) -> Self {
+        Self {
+            conversation_id: record.conversation_id,
+            company_id: record.company_id.clone(),
+            session_id: record.session_id.clone(),
+            channel: record.channel.clone(),
+            status: Status::Active,
+            message_count: 0,
+            last_sequence: 0,
+            summary: record.message.chars().take(Self::SUMMARY).collect(),
+            created_at: record.started_at,
+            updated_at: record.finished_at,
+            ended_at: None,
+        }
+    }
+
+    /// The conversation with a further turn counted in.
+    #[must_use]
+    pub fn with(self, record: &TurnRecord) -> Self {
+        Self {
+            message_count: self.message_count + messages_of(record).len() as u64,
+            last_sequence: self.last_sequence + 1,
+            // Turns are stored in no certain order; the conversation's last moment is the latest of theirs.
+            updated_at: self.updated_at.max(record.finished_at),
+            ..self
+        }
+    }
+}
+
 /// A turn with its place in the conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StoredTurn {

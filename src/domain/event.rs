@@ -168,6 +168,11 @@ impl Event {
         Self::new(event_type, &origin, "", record)
     }
 
+    /// Whether it is the one that a turn ends with; its data is the turn's record.
+    pub fn ends_turn(&self) -> bool {
+        matches!(self.event_type, EventType::TurnCompleted | EventType::TurnFailed)
+    }
+
     /// Where it is routed: `<type>.<company_id>`.
     pub fn routing_key(&self) -> String {
         format!("{}.{}", self.event_type.as_str(), self.companyid)

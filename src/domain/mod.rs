@@ -1,11 +1,13 @@
 //! What the service is about: ids, companies, turns, conversations, knowledge, events. No IO, and nothing of the rest of the crate.
 
+pub mod analytics;
 pub mod company;
 pub mod conversation;
 pub mod event;
 pub mod id;
 pub mod knowledge;
 pub mod language;
+pub mod text;
 pub mod turn;
 pub mod webhook;
 

@@ -138,6 +138,11 @@ pub struct Timings {
     pub total_ms: Option<f64>,
 }
 
+/// A time in milliseconds, to the microsecond: its decimals are few enough to be written and read back the same.
+pub fn milliseconds(time: std::time::Duration) -> f64 {
+    (time.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
 /// The intent as it was found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct IntentFound {

@@ -4,8 +4,10 @@
 pub mod auth;
 mod body;
 mod extract;
+pub mod health;
 mod io;
 pub mod problem;
+mod relay;
 pub mod server;
 mod sse;
 mod surfaces;
@@ -13,16 +15,15 @@ mod surfaces;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use metrics_exporter_prometheus::PrometheusHandle;
-
 use crate::config::Settings;
 use crate::domain::CompanyId;
 use crate::pipeline::engine::Engine;
-use crate::ports::bus::Bus;
+use crate::ports::analytics::Analytics;
+use crate::ports::peer::Peer;
 use crate::ports::store::ConversationStore;
 use auth::Gate;
 
-pub use surfaces::router;
+pub use surfaces::{health_router, router};
 
 /// What the routes share.
 pub struct App {
@@ -34,12 +35,10 @@ pub struct App {
     pub gate: Gate,
     /// The stored conversations.
     pub store: Arc<dyn ConversationStore>,
-    /// The bus, for its health and its accounts.
-    pub bus: Arc<dyn Bus>,
-    /// Renders `/metrics`.
-    pub metrics: PrometheusHandle,
-    /// Refreshes the gauges that are read off a state, before `/metrics` is rendered.
-    pub observe: Box<dyn Fn() + Send + Sync>,
+    /// Numbers about turns.
+    pub analytics: Arc<dyn Analytics>,
+    /// The way to other gateways.
+    pub peer: Arc<dyn Peer>,
     /// Questions that the chat page suggests, by company.
     pub questions: HashMap<CompanyId, Vec<String>>,
 }

@@ -92,6 +92,7 @@ impl From<Refused> for Problem {
             }
             Refused::Outbox(_) => Self::unavailable("spool_full", detail),
             Refused::KeyReused => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail),
+            Refused::Unreachable => Self::unavailable("turn_unreachable", detail),
             Refused::ShuttingDown => Self::unavailable("shutting_down", detail),
         }
     }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use crate::ports::store::Erased;
+
 /// A message was handled.
 pub(super) struct MessageHandled {
     /// The job.
@@ -161,5 +163,34 @@ impl EndpointDisabled<'_> {
     pub(super) fn emit(self) {
         metrics::counter!("turnpike_webhook_endpoints_disabled_total").increment(1);
         tracing::warn!(endpoint.id = self.endpoint, company.id = self.company, "endpoint answered 410 Gone; disabled");
+    }
+}
+
+/// What was not to be kept any longer was removed.
+pub(super) struct TurnsExpired {
+    /// What went.
+    pub(super) erased: Erased,
+}
+
+impl TurnsExpired {
+    pub(super) fn emit(self) {
+        let Erased { turns, conversations, .. } = self.erased;
+        metrics::counter!("turnpike_retention_turns_total").increment(turns);
+        if turns > 0 {
+            tracing::info!(turns, conversations, "removed what was not to be kept any longer");
+        }
+    }
+}
+
+/// What is not to be kept any longer could not be removed; it is tried again.
+pub(super) struct RetentionFailed<'a> {
+    /// Why.
+    pub(super) error: &'a dyn Display,
+}
+
+impl RetentionFailed<'_> {
+    pub(super) fn emit(self) {
+        metrics::counter!("turnpike_retention_failures_total").increment(1);
+        tracing::warn!(error = %self.error, "cannot remove what is not to be kept any longer; tried again");
     }
 }

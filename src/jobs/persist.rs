@@ -10,6 +10,8 @@
 
 mod lanes;
 
+pub use self::lanes::Returning;
+
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -72,13 +74,18 @@ impl Place {
 
 impl Persist {
     /// The job, for a store and the directory of who wants to hear of it.
-    pub fn new(store: Arc<dyn ConversationStore>, directory: Arc<dyn Directory>, settings: &config::Jobs) -> Self {
+    pub fn new(
+        store: Arc<dyn ConversationStore>,
+        directory: Arc<dyn Directory>,
+        settings: &config::Jobs,
+        returning: Returning,
+    ) -> Self {
         Self {
             store,
             directory,
             policy: Policy::forever(settings.initial_delay, settings.max_delay),
             concurrency: settings.persist_concurrency,
-            lanes: Lanes::new(),
+            lanes: Lanes::new(returning),
         }
     }
 
@@ -90,10 +97,10 @@ impl Persist {
         }
         let scope = CompanyScope::granted(event.companyid.clone());
         // A turn may still be on its way when its company is removed; stored now, it would come back from erasure.
-        if self.directory.company(scope.company()).await?.is_none() {
+        let Some(company) = self.directory.company(scope.company()).await? else {
             return Ok(Outcome::Discarded(DiscardReason::CompanyGone));
-        }
-        let appended = self.store.append(&scope, &record).await?;
+        };
+        let appended = self.store.append(&scope, &record, company.keep_until(record.finished_at)).await?;
         let wanted = self.wanted(&scope).await?;
         follow_ups(&event, &record, &appended, &wanted).map(Outcome::Done)
     }

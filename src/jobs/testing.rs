@@ -72,6 +72,8 @@ pub(super) fn endpoint(id: &str, event_types: &[EventType]) -> Endpoint {
 pub(super) fn jobs() -> config::Jobs {
     config::Jobs {
         persist_concurrency: 8,
+        analytics_concurrency: 16,
+        analytics_keep: Duration::from_secs(400 * 24 * 3600),
         initial_delay: Duration::from_millis(500),
         max_delay: Duration::from_secs(60),
     }
@@ -265,6 +267,8 @@ pub(super) struct MemoryStore {
     pub(super) turns: Mutex<Vec<TurnRecord>>,
     pub(super) error: Mutex<Option<fn() -> Error>>,
     pub(super) is_removed: Mutex<bool>,
+    /// When it was asked to remove what is due.
+    pub(super) expiries: Mutex<Vec<OffsetDateTime>>,
 }
 
 impl MemoryStore {
@@ -281,7 +285,12 @@ impl MemoryStore {
 
 #[async_trait]
 impl ConversationStore for MemoryStore {
-    async fn append(&self, scope: &CompanyScope, record: &TurnRecord) -> Result<Appended, Error> {
+    async fn append(
+        &self,
+        scope: &CompanyScope,
+        record: &TurnRecord,
+        _: Option<OffsetDateTime>,
+    ) -> Result<Appended, Error> {
         self.works()?;
         assert_eq!(scope.company(), &record.company_id);
         let mut turns = self.turns.lock();
@@ -308,6 +317,32 @@ impl ConversationStore for MemoryStore {
                 ended_at: None,
             },
         })
+    }
+
+    async fn stored(&self, _: &CompanyScope, turns: &[TurnId]) -> Result<Vec<TurnId>, Error> {
+        self.works()?;
+        let stored = self.turns.lock();
+        Ok(turns.iter().copied().filter(|id| stored.iter().any(|turn| turn.turn_id == *id)).collect())
+    }
+
+    async fn turns(&self, _: &CompanyScope, _: &Page) -> Result<(Vec<StoredTurn>, Option<String>), Error> {
+        Ok((Vec::new(), None))
+    }
+
+    async fn restore(
+        &self,
+        _: &CompanyScope,
+        _: &Conversation,
+        _: &[StoredTurn],
+        _: Option<OffsetDateTime>,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn expire(&self, now: OffsetDateTime) -> Result<Erased, Error> {
+        self.expiries.lock().push(now);
+        self.works()?;
+        Ok(Erased::default())
     }
 
     async fn history(&self, _: &CompanyScope, _: ConversationId, _: usize) -> Result<Vec<StoredTurn>, Error> {
@@ -354,6 +389,7 @@ impl Directory for MemoryStore {
             languages: Vec::new(),
             pipeline: None,
             description: None,
+            retention_days: None,
             created_at: OffsetDateTime::UNIX_EPOCH,
         }))
     }
@@ -372,6 +408,10 @@ impl Directory for MemoryStore {
 
     async fn key(&self, _: &str) -> Result<Option<ApiKey>, Error> {
         Ok(None)
+    }
+
+    async fn keys(&self, _: &CompanyScope) -> Result<Vec<ApiKey>, Error> {
+        Ok(Vec::new())
     }
 
     async fn add_endpoint(&self, _: &CompanyScope, endpoint: &Endpoint) -> Result<(), Error> {

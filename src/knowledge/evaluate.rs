@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use super::sparse::SparseEncoder;
-use super::words::fold;
 use crate::domain::knowledge::{EncodedPassage, Passage};
+use crate::domain::text::without_accents;
 use crate::domain::{CompanyScope, DocumentId};
 use crate::ports::embedder::{self, Embedder};
 use crate::ports::index::{self, Filter, KnowledgeIndex, Query};
@@ -121,7 +121,8 @@ pub async fn retrieval(
     let (mut ranks, mut times) = (Vec::new(), Vec::new());
     for (number, paragraph) in paragraphs.iter().enumerate() {
         for Question { question } in &paragraph.qas {
-            let question = if settings.strip_accents { fold(&question.to_lowercase()) } else { question.clone() };
+            let question =
+                if settings.strip_accents { without_accents(&question.to_lowercase()) } else { question.clone() };
             let began = Instant::now();
             let dense = match embedder {
                 Some(embedder) => Some(embedder.embed_query(&question).await?),

@@ -9,8 +9,9 @@
 use std::collections::HashSet;
 
 use super::sparse::singular;
-use super::words::{Word, fold, words};
+use super::words::{Word, words};
 use crate::domain::knowledge::Passage;
+use crate::domain::text::without_accents;
 
 /// Passages below it do not answer, unless a pipeline says otherwise.
 pub const DEFAULT_THRESHOLD: f32 = 0.2;
@@ -126,7 +127,7 @@ static FUNCTION_WORDS: std::sync::LazyLock<HashSet<&'static str>> =
     std::sync::LazyLock::new(|| [VIETNAMESE, ENGLISH].iter().flat_map(|list| list.split_whitespace()).collect());
 
 static FOLDED_FUNCTION_WORDS: std::sync::LazyLock<HashSet<String>> =
-    std::sync::LazyLock::new(|| FUNCTION_WORDS.iter().map(|word| fold(word)).collect());
+    std::sync::LazyLock::new(|| FUNCTION_WORDS.iter().map(|word| without_accents(word)).collect());
 
 const VIETNAMESE: &str = "ạ à ai anh ấy bạn bao bằng bất bây bị bởi các cái cần chị cho chỉ chúng chưa có còn cô của \
     cũng cùng cứ dạ do đã đang đâu đây để đến đều đi đó được em gì giờ hả hay hãy hơn khi không là làm lại lên mà mình \

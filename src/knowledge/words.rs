@@ -3,6 +3,8 @@
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
 
+use crate::domain::text::without_accents;
+
 /// One word as it is compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Word {
@@ -29,35 +31,11 @@ pub(super) fn words(text: &str) -> Vec<Word> {
         }
         push_bigrams(&mut run, &mut words);
         if piece.chars().any(char::is_alphanumeric) {
-            words.push(Word { accented: piece.to_owned(), folded: fold(piece), is_bigram: false });
+            words.push(Word { accented: piece.to_owned(), folded: without_accents(piece), is_bigram: false });
         }
     }
     push_bigrams(&mut run, &mut words);
     words
-}
-
-/// A lower-case text without accents. Only the signs of alphabets go: in Thai or Hindi the same Unicode category holds
-/// the vowels.
-pub(super) fn fold(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_owned();
-    }
-    let mut folded = String::with_capacity(text.len());
-    for c in text.nfd().filter(|c| !('\u{300}'..='\u{36f}').contains(c)) {
-        match c {
-            'đ' | 'ð' => folded.push('d'),
-            'ł' => folded.push('l'),
-            'ø' => folded.push('o'),
-            'ı' => folded.push('i'),
-            'ß' => folded.push_str("ss"),
-            'æ' => folded.push_str("ae"),
-            'œ' => folded.push_str("oe"),
-            'þ' => folded.push_str("th"),
-            _ => folded.push(c),
-        }
-    }
-    // Korean syllables came apart as well and are put together again.
-    folded.nfc().collect()
 }
 
 fn push_bigrams(run: &mut Vec<char>, words: &mut Vec<Word>) {
@@ -103,14 +81,6 @@ mod tests {
         assert_ne!(composed, decomposed);
         assert_eq!(words(composed), words(&decomposed));
         assert_eq!(accented(composed), ["lãi", "suất", "vay", "đặc", "biệt"]);
-    }
-
-    #[test]
-    fn folding_leaves_what_people_type_without_accents() {
-        assert_eq!(fold("lãi suất vay đặc biệt"), "lai suat vay dac biet");
-        assert_eq!(fold("straße"), "strasse");
-        assert_eq!(fold("한국어"), "한국어");
-        assert_eq!(fold("ที่นี่"), "ที่นี่");
     }
 
     #[test]

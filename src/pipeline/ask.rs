@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::domain::turn::UserInfo;
-use crate::domain::{Company, CompanyScope, Language, SessionId};
+use crate::domain::{Company, CompanyScope, Language, SessionId, TurnId};
 use crate::ports::outbox;
 
 /// A question to a company's chatbot.
@@ -19,6 +19,8 @@ pub struct Ask {
     pub message: String,
     /// The session; none begins one.
     pub session_id: Option<SessionId>,
+    /// The turn that the client knows to come before this one: its history waits for it to be stored, within a bound.
+    pub previous_turn_id: Option<TurnId>,
     /// The language to answer in; none means the question's.
     pub language: Option<Language>,
     /// The industry that the client names, for companies that have none.
@@ -58,6 +60,9 @@ pub enum Refused {
     /// The key was used for another request.
     #[error("this Idempotency-Key was used for a different request")]
     KeyReused,
+    /// The turn runs at another gateway that does not answer.
+    #[error("this turn cannot be read right now; try again in a moment")]
+    Unreachable,
     /// The service is going down.
     #[error("the service is going down")]
     ShuttingDown,

@@ -11,17 +11,21 @@ use super::catalog::Catalog;
 use super::chain::Chain;
 use super::history::History;
 use super::live::{Busy, LiveTurn, LiveTurns, Reader, RequestKey, TurnEvent, TurnHead};
+use super::neighbours::Neighbours;
 use super::stages::language::Detector;
 use super::stages::retrieve::Retriever;
 use super::turn::Turn;
 use crate::config::Settings;
 use crate::domain::{CompanyScope, ConversationId, SessionId, TurnId};
+use crate::ports::cluster::Claim;
 use crate::ports::outbox::Outbox;
 use crate::ports::store::ConversationStore;
 use crate::runtime::tasks;
 
 /// How long a request with an `Idempotency-Key` waits for the store to say whether the key is known.
 const KEY_PATIENCE: Duration = Duration::from_millis(500);
+/// Between two looks for a turn that another gateway has begun.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What the engine is made of.
 pub struct Parts {
@@ -37,6 +41,21 @@ pub struct Parts {
     pub store: Arc<dyn ConversationStore>,
     /// Where turns go.
     pub outbox: Arc<dyn Outbox>,
+    /// The other gateways.
+    pub neighbours: Neighbours,
+}
+
+/// Where a turn can be read.
+pub enum Found {
+    /// Here.
+    Here(Reader),
+    /// At another gateway.
+    Elsewhere {
+        /// The turn.
+        turn_id: TurnId,
+        /// Where that gateway is reached.
+        url: String,
+    },
 }
 
 /// Runs turns.
@@ -51,7 +70,9 @@ pub struct Engine {
 impl Engine {
     /// An engine.
     pub fn new(parts: Parts) -> Arc<Self> {
-        let history = History::new(Arc::clone(&parts.store), parts.settings.turn.history_turns);
+        let turn = &parts.settings.turn;
+        let history =
+            History::new(Arc::clone(&parts.store), parts.neighbours.clone(), turn.history_turns, turn.history_wait);
         Arc::new(Self {
             parts,
             detector: Detector::new(),
@@ -97,26 +118,37 @@ impl Engine {
         self.closing.store(true, Ordering::Relaxed);
     }
 
-    /// Begins a turn, or finds the one that the same request began before, and reads it from its first event.
+    /// Begins a turn, or finds the one that the same request began before, here or elsewhere, and reads it from its
+    /// first event.
     ///
     /// # Errors
     /// Why it does not begin.
-    pub async fn begin(self: &Arc<Self>, ask: Ask) -> Result<Reader, Refused> {
+    pub async fn begin(self: &Arc<Self>, ask: Ask) -> Result<Found, Refused> {
         let fingerprint = ask.idempotency_key.as_ref().map(|_| ask.fingerprint());
         let key = ask.idempotency_key.clone().zip(fingerprint);
         let key = key.as_ref().map(|(key, fingerprint)| RequestKey { key, fingerprint });
+        let turn_id = TurnId::generate();
         if let Some(key) = key
-            && let Some(reader) = self.known(&ask, key).await?
+            && let Some(found) = self.known(&ask, key, turn_id).await?
         {
-            return Ok(reader);
+            return Ok(found);
         }
+        let begun = self.start(&ask, key, turn_id);
+        if let (Err(_), Some(key)) = (&begun, key) {
+            let claim = Claim { key: key.key.to_owned(), fingerprint: key.fingerprint.to_owned(), turn_id };
+            self.parts.neighbours.disclaim(&ask.scope, claim);
+        }
+        begun.map(Found::Here)
+    }
+
+    fn start(self: &Arc<Self>, ask: &Ask, key: Option<RequestKey<'_>>, turn_id: TurnId) -> Result<Reader, Refused> {
         if self.closing.load(Ordering::Relaxed) {
             return Err(Refused::ShuttingDown);
         }
         self.parts.outbox.admit().map_err(Refused::Outbox)?;
         let session_id = ask.session_id.clone().unwrap_or_else(SessionId::generate);
         let head = TurnHead {
-            turn_id: TurnId::generate(),
+            turn_id,
             company_id: ask.company.id.clone(),
             conversation_id: ConversationId::of_session(&ask.company.id, &session_id),
             session_id,
@@ -129,7 +161,9 @@ impl Engine {
             return Ok(known.read(0));
         }
         let reader = live.read(0);
+        self.parts.neighbours.announce(&ask.scope, live.head(), false);
         let engine = Arc::clone(self);
+        let ask = ask.clone();
         let started = Instant::now();
         tasks::spawn("turn", async move {
             let ending = Ending { engine: &engine, live: &live };
@@ -139,11 +173,19 @@ impl Engine {
         Ok(reader)
     }
 
-    /// Reads a turn from an event on: from memory, or from the store when it ended long ago.
-    pub async fn resume(&self, scope: &CompanyScope, id: TurnId, after: usize) -> Option<Reader> {
+    /// Finds a turn to be read from an event on: in memory, in the store when it ended long ago, or at another gateway.
+    pub async fn resume(&self, scope: &CompanyScope, id: TurnId, after: usize) -> Option<Found> {
         if let Some(turn) = self.turns.get(scope, id) {
-            return Some(turn.read(after));
+            return Some(Found::Here(turn.read(after)));
         }
+        let (stored, holder) = tokio::join!(self.stored(scope, id, after), self.parts.neighbours.holder(scope, id));
+        // Where it runs, the numbers of its events are known; from the store they are not.
+        let elsewhere = holder.map(|url| Found::Elsewhere { turn_id: id, url });
+        elsewhere.or(stored.map(Found::Here))
+    }
+
+    /// Reads a turn that is stored.
+    pub async fn stored(&self, scope: &CompanyScope, id: TurnId, after: usize) -> Option<Reader> {
         let stored = self.parts.store.turn(scope, id).await.ok()??;
         let turn = LiveTurn::of_record(&stored.record, after > 0);
         // The pieces' numbers are forgotten: whoever has some of them begins with the reset, event 5 at the latest.
@@ -151,17 +193,38 @@ impl Engine {
         Some(turn.read(if after > 0 { stages } else { 0 }))
     }
 
-    async fn known(&self, ask: &Ask, key: RequestKey<'_>) -> Result<Option<Reader>, Refused> {
+    /// The turn that the same request made before. None makes `turn_id` the one.
+    async fn known(&self, ask: &Ask, key: RequestKey<'_>, turn_id: TurnId) -> Result<Option<Found>, Refused> {
         if let Some(turn) = self.turns.known(&ask.scope, key)? {
-            return Ok(Some(turn.read(0)));
+            return Ok(Some(Found::Here(turn.read(0))));
         }
         // A store that does not answer cannot tell; the request is then taken for a new one.
         let asked = self.parts.store.turn_by_idempotency_key(&ask.scope, key.key);
-        let Ok(Ok(Some(stored))) = tokio::time::timeout(KEY_PATIENCE, asked).await else { return Ok(None) };
-        if stored.record.request_fingerprint.as_deref() != Some(key.fingerprint) {
+        let (stored, claim) = tokio::join!(
+            tokio::time::timeout(KEY_PATIENCE, asked),
+            self.parts.neighbours.claim(&ask.scope, key, turn_id)
+        );
+        if let Ok(Ok(Some(stored))) = stored {
+            if stored.record.request_fingerprint.as_deref() != Some(key.fingerprint) {
+                return Err(Refused::KeyReused);
+            }
+            return Ok(Some(Found::Here(LiveTurn::of_record(&stored.record, false).read(0))));
+        }
+        let Some(claim) = claim.filter(|claim| claim.turn_id != turn_id) else { return Ok(None) };
+        if claim.fingerprint != key.fingerprint {
             return Err(Refused::KeyReused);
         }
-        Ok(Some(LiveTurn::of_record(&stored.record, false).read(0)))
+        // The other gateway says where its turn is just after it has claimed the key.
+        let deadline = Instant::now() + self.parts.settings.turn.history_wait;
+        loop {
+            if let Some(found) = self.resume(&ask.scope, claim.turn_id, 0).await {
+                return Ok(Some(found));
+            }
+            if Instant::now() >= deadline {
+                return Err(Refused::Unreachable);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }
 

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
+use tokio::time::Instant;
 
-use crate::domain::conversation::{Message, messages_of};
+use super::neighbours::Neighbours;
+use crate::domain::conversation::{Message, StoredTurn, messages_of};
 use crate::domain::{CompanyId, CompanyScope, ConversationId, Language, TurnId, TurnRecord};
 use crate::ports::store::ConversationStore;
 
@@ -13,6 +15,10 @@ use crate::ports::store::ConversationStore;
 const PATIENCE: Duration = Duration::from_millis(300);
 /// How long the store is not asked after it kept a turn waiting.
 const PAUSE: Duration = Duration::from_secs(5);
+/// How long a turn waits for the one before it to end, when that runs at another gateway.
+const ENDING: Duration = Duration::from_millis(250);
+/// Between two looks for a turn.
+const LOOK: Duration = Duration::from_millis(25);
 /// What is remembered of turns in all, in bytes of text.
 const MEMORY_BYTES: u64 = 64 << 20;
 
@@ -60,9 +66,23 @@ impl PastTurn {
     }
 }
 
+/// Where a turn stands.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// In this conversation.
+    pub conversation: ConversationId,
+    /// The turn itself.
+    pub turn: TurnId,
+    /// The turn before it, if the client knows.
+    pub previous: Option<TurnId>,
+}
+
 /// Reads conversations' pasts.
 pub struct History {
     store: Arc<dyn ConversationStore>,
+    neighbours: Neighbours,
+    /// How long a turn that exists is waited for.
+    wait: Duration,
     recent: Cache<ConversationId, Arc<Vec<PastTurn>>>,
     limit: usize,
     /// Companies for which the store kept a turn waiting, and is left alone for a while.
@@ -71,7 +91,7 @@ pub struct History {
 
 impl History {
     /// A history of `limit` turns a conversation.
-    pub fn new(store: Arc<dyn ConversationStore>, limit: usize) -> Self {
+    pub fn new(store: Arc<dyn ConversationStore>, neighbours: Neighbours, limit: usize, wait: Duration) -> Self {
         let recent = Cache::builder()
             .max_capacity(MEMORY_BYTES)
             .weigher(|_, turns: &Arc<Vec<PastTurn>>| {
@@ -80,7 +100,7 @@ impl History {
             .time_to_idle(Duration::from_secs(3600))
             .build();
         let paused = Cache::builder().max_capacity(10_000).time_to_live(PAUSE).build();
-        Self { store, recent, limit, paused }
+        Self { store, neighbours, wait, recent, limit, paused }
     }
 
     /// Remembers a turn that ended, stored or not.
@@ -103,40 +123,80 @@ impl History {
         self.recent.get(&conversation)?.last()?.language
     }
 
-    /// The past of a conversation. Waits for the store within a bound only.
-    pub async fn load(&self, scope: &CompanyScope, conversation: ConversationId) -> Past {
+    /// The past of a conversation, as a turn of it sees it. Waits for the store within bounds only.
+    pub async fn load(&self, scope: &CompanyScope, place: Place) -> Past {
         if self.limit == 0 {
             return Past::default();
         }
-        let stored = if self.paused.contains_key(scope.company()) {
-            None
-        } else {
-            match tokio::time::timeout(PATIENCE, self.store.history(scope, conversation, self.limit)).await {
-                Ok(Ok(turns)) => Some(turns),
-                Ok(Err(error)) => {
-                    tracing::warn!(%error, "history comes from memory alone");
-                    None
-                }
-                Err(_) => {
-                    self.paused.insert(scope.company().clone(), ());
-                    tracing::warn!(
-                        waited_ms = PATIENCE.as_millis(),
-                        "the store is slow; history comes from memory alone"
-                    );
-                    None
-                }
-            }
-        };
-        let is_partial = stored.is_none();
+        let is_paused = self.paused.contains_key(scope.company());
+        let stored = async { if is_paused { None } else { self.stored(scope, place.conversation).await } };
+        let (stored, before) = tokio::join!(stored, self.before(scope, place, is_paused));
+        let mut is_partial = stored.is_none();
         let mut turns: Vec<PastTurn> =
             stored.unwrap_or_default().iter().map(|turn| PastTurn::from(&turn.record)).collect();
-        if let Some(recent) = self.recent.get(&conversation) {
+        if let Some(recent) = self.recent.get(&place.conversation) {
             turns.extend(recent.iter().cloned());
+        }
+        if let Some(before) = before.filter(|before| turns.iter().all(|turn| turn.turn_id != *before)) {
+            match self.awaited(scope, before).await {
+                Some(turn) => turns.push(turn),
+                None => is_partial = true,
+            }
         }
         turns.sort_by_key(|turn| turn.turn_id);
         turns.dedup_by_key(|turn| turn.turn_id);
         let surplus = turns.len().saturating_sub(self.limit);
         turns.drain(..surplus);
         Past { turns, is_partial }
+    }
+
+    async fn stored(&self, scope: &CompanyScope, conversation: ConversationId) -> Option<Vec<StoredTurn>> {
+        match tokio::time::timeout(PATIENCE, self.store.history(scope, conversation, self.limit)).await {
+            Ok(Ok(turns)) => Some(turns),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "history comes from memory alone");
+                None
+            }
+            Err(_) => {
+                self.paused.insert(scope.company().clone(), ());
+                tracing::warn!(waited_ms = PATIENCE.as_millis(), "the store is slow; history comes from memory alone");
+                None
+            }
+        }
+    }
+
+    /// The turn that comes before, as the client says, or as another gateway has said that ended it. One that is just
+    /// about to end gets a moment; one that goes on is not history yet.
+    async fn before(&self, scope: &CompanyScope, place: Place, is_paused: bool) -> Option<TurnId> {
+        if place.previous.is_some() || is_paused || !self.neighbours.exist() {
+            return place.previous;
+        }
+        let deadline = Instant::now() + ENDING;
+        loop {
+            let last = self.neighbours.last_turn(scope, place.conversation).await?;
+            if last.turn_id == place.turn {
+                return None;
+            }
+            if last.has_ended || Instant::now() >= deadline {
+                return last.has_ended.then_some(last.turn_id);
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    /// A turn that exists and may not be stored yet.
+    async fn awaited(&self, scope: &CompanyScope, id: TurnId) -> Option<PastTurn> {
+        let deadline = Instant::now() + self.wait;
+        loop {
+            let asked = tokio::time::timeout(PATIENCE, self.store.turn(scope, id)).await;
+            if let Ok(Ok(Some(turn))) = asked {
+                return Some(PastTurn::from(&turn.record));
+            }
+            if Instant::now() >= deadline {
+                tracing::warn!(turn.id = %id, "the turn before is not stored yet; history goes without it");
+                return None;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }

@@ -12,6 +12,7 @@ pub mod citations;
 pub mod engine;
 pub mod history;
 pub mod live;
+pub mod neighbours;
 pub mod prompt;
 pub mod reasoning;
 pub mod stages;

@@ -10,7 +10,7 @@ use super::ask::Ask;
 use super::catalog::ReadyPipeline;
 use super::chain::Answered;
 use super::engine::Engine;
-use super::history::Past;
+use super::history::{Past, Place};
 use super::live::{LiveTurn, TurnEvent};
 use super::prompt::{CompanyContext, PromptContext};
 use super::stages::generate::Answer;
@@ -20,7 +20,7 @@ use super::stages::rewrite::{self, Lean};
 use crate::config::pipelines::{Agent, GENERAL_INTENT};
 use crate::domain::conversation::{Message, Role};
 use crate::domain::event::{Event, EventType, GATEWAY, Origin};
-use crate::domain::turn::{Degraded, IntentFound, Timings, Usage};
+use crate::domain::turn::{Degraded, IntentFound, Timings, Usage, milliseconds};
 use crate::domain::{FinishReason, Language, TurnRecord};
 use crate::ports::model::{self, FinishReason as ModelFinish};
 use crate::ports::outbox::Journal;
@@ -108,7 +108,7 @@ impl<'a> Turn<'a> {
     }
 
     fn ms(&self) -> Option<f64> {
-        Some(self.started.elapsed().as_secs_f64() * 1000.0)
+        Some(milliseconds(self.started.elapsed()))
     }
 
     fn publish(&self, event_type: EventType, data: &serde_json::Value) {
@@ -137,7 +137,12 @@ impl<'a> Turn<'a> {
         let message = self.ask.message.clone();
         let detected = self.record.language.unwrap_or(self.language);
         let retriever = &engine.parts.retriever;
-        let history = engine.history.load(&self.ask.scope, self.record.conversation_id);
+        let place = Place {
+            conversation: self.record.conversation_id,
+            turn: self.record.turn_id,
+            previous: self.ask.previous_turn_id,
+        };
+        let history = engine.history.load(&self.ask.scope, place);
         // One vector serves the search; it is made while the store is asked.
         let (past, embedded) = tokio::join!(history, retriever.embed(&message, detected));
         self.past = past;
@@ -289,8 +294,7 @@ impl<'a> Turn<'a> {
                 self.record.finish_reason = FinishReason::Interrupted;
             }
         }
-        self.record.timings.first_content_ms =
-            answer.first_content().map(|first| (first - self.started).as_secs_f64() * 1000.0);
+        self.record.timings.first_content_ms = answer.first_content().map(|first| milliseconds(first - self.started));
         self.record.answer = delivered.unwrap_or_else(|| answer.into_text());
         if self.record.usage == Usage::default() {
             self.record.usage = estimate(&request, &self.record.answer);
@@ -374,6 +378,7 @@ impl<'a> Turn<'a> {
         self.record.finished_at = OffsetDateTime::now_utc();
         self.record.timings.total_ms = self.ms();
         self.journal.finished(&self.record);
+        self.engine.parts.neighbours.announce(&self.ask.scope, self.live.head(), true);
         let event = Event::turn_finished(&self.record, self.ask.traceparent.clone());
         let committed = match &event {
             Ok(event) => self.engine.parts.outbox.commit(event).await.map_err(|error| error.to_string()),

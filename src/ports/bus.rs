@@ -28,17 +28,20 @@ pub enum Queue {
     Persist,
     /// Webhooks to be sent.
     Deliver,
+    /// Turns to be counted.
+    Analytics,
 }
 
 impl Queue {
     /// All queues.
-    pub const ALL: [Self; 2] = [Self::Persist, Self::Deliver];
+    pub const ALL: [Self; 3] = [Self::Persist, Self::Deliver, Self::Analytics];
 
     /// The queue's name on the bus.
     pub fn name(self) -> &'static str {
         match self {
             Self::Persist => "turnpike.persist",
             Self::Deliver => "turnpike.deliver",
+            Self::Analytics => "turnpike.analytics",
         }
     }
 
@@ -50,7 +53,7 @@ impl Queue {
     /// The topics that end in the queue: routing keys `<type>.<company>` with `*` for the company.
     pub fn bindings(self) -> &'static [&'static str] {
         match self {
-            Self::Persist => &["turn.completed.*", "turn.failed.*"],
+            Self::Persist | Self::Analytics => &["turn.completed.*", "turn.failed.*"],
             Self::Deliver => {
                 &["conversation.updated.*", "conversation.created.*", "message.created.*", "webhook.attempt.*"]
             }
@@ -182,8 +185,9 @@ impl Account {
 #[async_trait]
 pub trait Bus: Send + Sync {
     /// Publishes messages in order. They are in all the queues that take them, durably, when it returns; after an error
-    /// any part of them may be, and they are to be published again. A message whose id a queue still holds is not
-    /// added to it again, and one that lies among the dead letters is tried again.
+    /// any part of them may be, and they are to be published again. Where the bus can tell, a message whose id a queue
+    /// still holds is not added to it again, and one that lies among the dead letters is tried again; a job has to
+    /// bear being given the same message twice all the same.
     ///
     /// # Errors
     /// When the bus cannot be reached.
@@ -213,6 +217,15 @@ pub trait Bus: Send + Sync {
     /// # Errors
     /// When the bus cannot be reached.
     async fn redrive(&self, queue: Option<Queue>, id: Option<Uuid>) -> Result<u64, Error>;
+
+    /// Publishes again what should have come to its end by now and is not known to have. Says how many messages. To be
+    /// called every so often by whoever takes messages; a bus that keeps its own messages safely has nothing to do.
+    ///
+    /// # Errors
+    /// When the bus cannot be reached.
+    async fn sweep(&self) -> Result<u64, Error> {
+        Ok(0)
+    }
 
     /// Removes a company's messages from all queues and dead letters. Says how many.
     ///

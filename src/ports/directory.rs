@@ -45,6 +45,12 @@ pub trait Directory: Send + Sync {
     /// When the directory cannot be read.
     async fn key(&self, hash: &str) -> Result<Option<ApiKey>, Error>;
 
+    /// The company's keys, oldest first.
+    ///
+    /// # Errors
+    /// When the directory cannot be read.
+    async fn keys(&self, scope: &CompanyScope) -> Result<Vec<ApiKey>, Error>;
+
     /// Adds an endpoint.
     ///
     /// # Errors

@@ -155,6 +155,12 @@ pub trait KnowledgeIndex: Send + Sync {
     /// When the index cannot be read.
     async fn passages(&self, scope: &CompanyScope) -> Result<Vec<Passage>, Error>;
 
+    /// All passages with their vectors, document by document in order: for carrying them elsewhere.
+    ///
+    /// # Errors
+    /// When the index cannot be read.
+    async fn encoded(&self, scope: &CompanyScope) -> Result<Vec<EncodedPassage>, Error>;
+
     /// Makes searches fast after much was put: builds what is built from many passages at once.
     ///
     /// # Errors
@@ -172,6 +178,14 @@ pub trait KnowledgeIndex: Send + Sync {
     /// # Errors
     /// When the index cannot be written.
     async fn erase(&self, scope: &CompanyScope) -> Result<usize, Error>;
+
+    /// Whether another company's documents leave a company's scores as they are, to the last bit.
+    ///
+    /// # Errors
+    /// When the index cannot be asked.
+    async fn is_isolated(&self) -> Result<bool, Error> {
+        Ok(true)
+    }
 
     /// Whether the index can be asked.
     ///

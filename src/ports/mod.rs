@@ -1,11 +1,15 @@
 //! What the service needs of the outside, as traits. Bus, directory, index and store have a contract suite in
 //! `tests/contract` that every adapter of theirs passes.
 
+pub mod analytics;
 pub mod bus;
+pub mod cluster;
 pub mod directory;
 pub mod embedder;
 pub mod index;
+pub mod ledger;
 pub mod model;
 pub mod outbox;
+pub mod peer;
 pub mod store;
 pub mod webhook;

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::domain::{Event, TurnRecord};
+use crate::domain::{CompanyId, Event, TurnId, TurnRecord};
 
 /// Why the outbox did not take something.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -79,4 +79,37 @@ pub trait Journal: Send + Sync {
 
     /// The turn's record is safe elsewhere; the journal is not needed any more.
     fn close(&self);
+}
+
+/// A turn's last event, on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The event's id.
+    pub event_id: uuid::Uuid,
+    /// The company asked.
+    pub company_id: CompanyId,
+    /// The turn.
+    pub turn_id: TurnId,
+}
+
+/// Tells what became of turns behind the bus. A bus that may lose what it has taken, because a queue of it was deleted
+/// or its disk was, is not believed: a turn's record is kept until its end has been seen.
+#[async_trait]
+pub trait Ends: Send + Sync {
+    /// For each turn, whether it has come to its end: it is stored, was given up, or its company was removed.
+    ///
+    /// # Errors
+    /// When that cannot be told now.
+    async fn ended(&self, turns: &[Sent]) -> Result<Vec<End>, super::store::Error>;
+}
+
+/// What is known of a turn's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// None is seen so far.
+    Open,
+    /// It is stored, or lies among the dead letters.
+    Kept,
+    /// Its company was removed, and nothing of it is to be kept.
+    Erased,
 }

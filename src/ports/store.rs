@@ -1,6 +1,7 @@
 //! The conversation store, and the register of documents that lives beside it.
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 
 use crate::domain::conversation::{Conversation, StoredTurn};
 use crate::domain::knowledge::Document;
@@ -54,10 +55,22 @@ pub struct Page {
 #[async_trait]
 pub trait ConversationStore: Send + Sync {
     /// Stores a turn exactly once, however often it is asked to, and gives it its sequence. Durable when it returns.
+    /// After `keep_until` the turn is removed, and its conversation when its last turn is.
     ///
     /// # Errors
     /// When the store cannot be written.
-    async fn append(&self, scope: &CompanyScope, record: &TurnRecord) -> Result<Appended, Error>;
+    async fn append(
+        &self,
+        scope: &CompanyScope,
+        record: &TurnRecord,
+        keep_until: Option<OffsetDateTime>,
+    ) -> Result<Appended, Error>;
+
+    /// Those of the turns that are stored.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn stored(&self, scope: &CompanyScope, turns: &[TurnId]) -> Result<Vec<TurnId>, Error>;
 
     /// The last turns of a conversation, oldest first.
     ///
@@ -97,6 +110,32 @@ pub trait ConversationStore: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     async fn turn_by_idempotency_key(&self, scope: &CompanyScope, key: &str) -> Result<Option<StoredTurn>, Error>;
+
+    /// All turns of a company, by conversation and sequence, and the next page's cursor: for carrying them elsewhere.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or `Invalid` for a cursor that is not one.
+    async fn turns(&self, scope: &CompanyScope, page: &Page) -> Result<(Vec<StoredTurn>, Option<String>), Error>;
+
+    /// Writes a conversation's head and turns of it as they were in another store, sequences included; what is there
+    /// already stays as it is, but for the counters and the last moment of a head, which come up to those given and never
+    /// go back. Durable when it returns. Doing it again changes nothing.
+    ///
+    /// # Errors
+    /// When the store cannot be written, or `Invalid` when another turn has one of the sequences.
+    async fn restore(
+        &self,
+        scope: &CompanyScope,
+        conversation: &Conversation,
+        turns: &[StoredTurn],
+        keep_until: Option<OffsetDateTime>,
+    ) -> Result<(), Error>;
+
+    /// Removes what was to be kept until `now` at the longest, unless the store does so by itself.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn expire(&self, now: OffsetDateTime) -> Result<Erased, Error>;
 
     /// Removes everything of the company.
     ///

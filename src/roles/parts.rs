@@ -1,43 +1,40 @@
 //! Opens the adapters that the settings name.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::data_dir::{DataDir, Lock};
+use super::embedder;
+use super::stores::Stores;
 use crate::adapters::bus::embedded::EmbeddedBus;
-use crate::adapters::embed::fastembed::{self, FastEmbedder};
+use crate::adapters::bus::rabbitmq::{self, RabbitBus};
 use crate::adapters::index::edge::{self, EdgeIndex};
-use crate::adapters::store::sqlite::SqliteStore;
-use crate::adapters::webhook::HttpSender;
-use crate::config::Settings;
+use crate::adapters::index::qdrant::{self, QdrantIndex};
 use crate::config::pipelines::PipelineSet;
+use crate::config::{self, Settings};
 use crate::domain::Company;
-use crate::jobs::deliver::Deliver;
-use crate::jobs::persist::Persist;
-use crate::jobs::runner;
 use crate::knowledge::chunk;
 use crate::knowledge::ingest::Ingester;
 use crate::knowledge::load::Loaders;
-use crate::knowledge::sparse::{self, SparseEncoder};
+use crate::knowledge::sparse::SparseEncoder;
 use crate::pipeline::catalog::Catalog;
 use crate::pipeline::stages::language::{Detector, Hints};
+use crate::ports::bus::Bus;
 use crate::ports::embedder::Embedder;
-use crate::ports::index::{DenseEncoder, Encoder, KnowledgeIndex};
+use crate::ports::index::{Encoder, KnowledgeIndex};
 use crate::runtime::tasks;
-use crate::spool::{self, Spool};
+use crate::spool::{self, Keep, Spool};
 
-/// Everything that one process with the data directory to itself has open.
+/// What a process that runs turns or works on the knowledge has open.
 pub struct Parts {
     /// The data directory.
     pub dir: DataDir,
-    /// Conversations, documents, companies, keys, endpoints.
-    pub store: Arc<SqliteStore>,
+    /// Conversations, documents, companies, numbers.
+    pub stores: Stores,
     /// The bus.
-    pub bus: Arc<EmbeddedBus>,
+    pub bus: Arc<dyn Bus>,
     /// The knowledge.
     pub index: Arc<dyn KnowledgeIndex>,
     /// The embedding model, if there is one.
@@ -46,7 +43,16 @@ pub struct Parts {
     pub encoder: Encoder,
     /// The pipelines.
     pub catalog: Arc<Catalog>,
-    _lock: Lock,
+    _lock: Option<Lock>,
+}
+
+/// What the parts are opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To run turns: the data directory's spool is written.
+    Turns,
+    /// To read or write the knowledge.
+    Knowledge,
 }
 
 /// The data directory of the settings.
@@ -57,22 +63,64 @@ pub fn data_dir(settings: &Settings) -> anyhow::Result<DataDir> {
     Ok(DataDir::open(&settings.data_dir)?)
 }
 
-/// The store alone: other processes may have it open too.
+/// The bus. A file may be open in other processes too, for looking into it; a server is not asked yet.
 ///
 /// # Errors
-/// When it cannot be opened.
-pub fn store(settings: &Settings) -> anyhow::Result<Arc<SqliteStore>> {
-    let path = data_dir(settings)?.store();
-    Ok(Arc::new(SqliteStore::open(&path).with_context(|| format!("opening {}", path.display()))?))
+/// When the file cannot be opened, or the bus and the store do not go together.
+pub fn bus(settings: &Settings, stores: &Stores) -> anyhow::Result<Arc<dyn Bus>> {
+    match &settings.bus {
+        config::Bus::Embedded => {
+            let path = data_dir(settings)?.bus();
+            Ok(Arc::new(EmbeddedBus::open(&path).with_context(|| format!("opening {}", path.display()))?))
+        }
+        config::Bus::RabbitMq { .. } => {
+            let shared = stores.shared.as_ref().context("RabbitMQ needs MongoDB, which keeps its books")?;
+            let settings = rabbitmq(settings).context("RabbitMQ is not set")?;
+            Ok(RabbitBus::open(settings, Arc::clone(&shared.ledger))?)
+        }
+    }
 }
 
-/// The bus alone, for looking into it: other processes may have it open too.
+/// The settings of RabbitMQ's adapter, if RabbitMQ is the bus.
+pub fn rabbitmq(settings: &Settings) -> Option<rabbitmq::Settings> {
+    let config::Bus::RabbitMq { url, namespace, redeliver_after } = &settings.bus else { return None };
+    Some(rabbitmq::Settings {
+        namespace: namespace.clone(),
+        redeliver_after: *redeliver_after,
+        persist_prefetch: settings.jobs.persist_concurrency,
+        deliver_prefetch: settings.webhooks.concurrency,
+        analytics_prefetch: settings.jobs.analytics_concurrency,
+        ..rabbitmq::Settings::new(url.clone())
+    })
+}
+
+/// The knowledge index. A server is not asked yet.
 ///
 /// # Errors
-/// When it cannot be opened.
-pub fn bus(settings: &Settings) -> anyhow::Result<Arc<EmbeddedBus>> {
-    let path = data_dir(settings)?.bus();
-    Ok(Arc::new(EmbeddedBus::open(&path).with_context(|| format!("opening {}", path.display()))?))
+/// When the server's address is not one.
+pub fn index(settings: &Settings, dir: &DataDir, encoder: &Encoder) -> anyhow::Result<Arc<dyn KnowledgeIndex>> {
+    match &settings.index {
+        config::Index::Embedded { open_shards } => {
+            let edge = edge::Settings { open_shards: *open_shards };
+            Ok(Arc::new(EdgeIndex::new(dir.index(), encoder.clone(), edge)))
+        }
+        config::Index::Qdrant { .. } => Ok(Arc::new(qdrant(settings, encoder)?.context("Qdrant is not set")?)),
+    }
+}
+
+/// Qdrant's adapter, if Qdrant is the index.
+///
+/// # Errors
+/// When the server's address is not one.
+pub fn qdrant(settings: &Settings, encoder: &Encoder) -> anyhow::Result<Option<QdrantIndex>> {
+    let config::Index::Qdrant { url, api_key, collection, timeout } = &settings.index else { return Ok(None) };
+    let settings = qdrant::Settings {
+        api_key: api_key.clone(),
+        collection: collection.clone(),
+        timeout: *timeout,
+        ..qdrant::Settings::new(url.clone())
+    };
+    Ok(Some(QdrantIndex::open(&settings, encoder.clone()).context("QDRANT_URL, or `index.url`")?))
 }
 
 /// The pipelines.
@@ -88,23 +136,26 @@ pub fn catalog(settings: &Settings) -> anyhow::Result<Arc<Catalog>> {
 }
 
 impl Parts {
-    /// Takes the data directory and opens everything in it. `what` says to others who has it.
+    /// Opens everything, and takes the data directory where it is needed. `what` says to others who has it.
     ///
     /// # Errors
     /// When another process has it, or a part cannot be opened.
-    pub async fn open(settings: &Arc<Settings>, what: &str) -> anyhow::Result<Self> {
+    pub async fn open(settings: &Arc<Settings>, what: &str, purpose: Purpose) -> anyhow::Result<Self> {
         let dir = data_dir(settings)?;
-        let lock = dir.lock(what)?;
+        let has_index = matches!(settings.index, config::Index::Embedded { .. });
+        let lock = match purpose == Purpose::Turns || has_index {
+            true => Some(dir.lock(what)?),
+            false => None,
+        };
         let catalog = catalog(settings)?;
-        let store = store(settings)?;
-        let bus = bus(settings)?;
+        let stores = Stores::open(settings)?;
+        let bus = bus(settings, &stores)?;
         let loading = Arc::clone(settings);
         // Loading a model takes a while of one core.
-        let embedder = tokio::task::spawn_blocking(move || embedder(&loading)).await??;
-        let encoder = encoder(embedder.as_ref());
-        let edge = edge::Settings { open_shards: settings.index.open_shards };
-        let index = Arc::new(EdgeIndex::new(dir.index(), encoder.clone(), edge));
-        Ok(Self { dir, store, bus, index, embedder, encoder, catalog, _lock: lock })
+        let embedder = tokio::task::spawn_blocking(move || embedder::open(&loading)).await??;
+        let encoder = embedder::encoder(embedder.as_ref());
+        let index = index(settings, &dir, &encoder)?;
+        Ok(Self { dir, stores, bus, index, embedder, encoder, catalog, _lock: lock })
     }
 
     /// The spool.
@@ -113,26 +164,9 @@ impl Parts {
     /// When it cannot be read or written.
     pub fn spool(&self, settings: &Settings) -> anyhow::Result<Spool> {
         let path = self.dir.spool();
-        Spool::open(&path, settings.spool.segment_bytes, settings.spool.max_bytes)
+        let keep = if settings.bus.is_shared() { Keep::UntilEnded } else { Keep::UntilForwarded };
+        Spool::open(&path, settings.spool.segment_bytes, settings.spool.max_bytes, keep)
             .with_context(|| format!("opening the spool {}", path.display()))
-    }
-
-    /// Starts the jobs; they run until `stop`.
-    ///
-    /// # Errors
-    /// When the HTTP client of webhooks cannot be set up.
-    pub fn start_jobs(
-        &self,
-        settings: &Settings,
-        stop: &CancellationToken,
-    ) -> anyhow::Result<Vec<JoinHandle<Option<()>>>> {
-        let sender = HttpSender::new(&settings.webhooks).context("setting up the client of webhooks")?;
-        let persist = Persist::new(self.store.clone(), self.store.clone(), &settings.jobs);
-        let deliver = Deliver::new(self.store.clone(), Arc::new(sender), &settings.webhooks, &settings.jobs);
-        Ok(vec![
-            tasks::spawn("persist", runner::run(Arc::new(persist), self.bus.clone(), stop.clone())),
-            tasks::spawn("deliver", runner::run(Arc::new(deliver), self.bus.clone(), stop.clone())),
-        ])
     }
 
     /// What puts documents into the index.
@@ -145,7 +179,7 @@ impl Parts {
         let allowed = company.languages.clone();
         Ok(Ingester {
             index: self.index.clone(),
-            register: self.store.clone(),
+            register: self.stores.documents.clone(),
             embedder: self.embedder.clone(),
             sparse: SparseEncoder::default(),
             loaders: Arc::new(Loaders::default().with_limit(settings.limits.document_bytes as u64)),
@@ -176,52 +210,4 @@ impl Parts {
         .await??;
         Ok(())
     }
-}
-
-/// The embedding model. One that is set and cannot be loaded is an error; without one that is set, what `models pull`
-/// brought is used, and if there is none, keywords decide alone.
-///
-/// # Errors
-/// When a model that is set cannot be loaded.
-pub fn embedder(settings: &Settings) -> anyhow::Result<Option<Arc<dyn Embedder>>> {
-    let set = &settings.embedder;
-    if !set.enabled {
-        return Ok(None);
-    }
-    let cache_dir = models_dir(settings);
-    let is_set = set.model_dir.is_some() || set.hub_model.is_some();
-    let opened = FastEmbedder::open(&fastembed::Settings {
-        model_dir: set.model_dir.clone(),
-        hub_model: set.hub_model.clone(),
-        cache_dir,
-        ort_library: set.ort_library.clone(),
-        batch_size: set.batch_size,
-        threads: set.threads,
-    });
-    match opened {
-        Ok(embedder) => Ok(Some(Arc::new(embedder))),
-        Err(error) if is_set => Err(error).context("loading the embedding model"),
-        Err(error @ (fastembed::Error::ModelMissing { .. } | fastembed::Error::LibraryMissing { .. })) => {
-            tracing::info!(%error, "keyword search alone");
-            Ok(None)
-        }
-        Err(error) => {
-            tracing::warn!(%error, "the embedding model cannot be loaded: keyword search alone");
-            Ok(None)
-        }
-    }
-}
-
-/// What makes an index's vectors with a model, or without.
-pub fn encoder(embedder: Option<&Arc<dyn Embedder>>) -> Encoder {
-    let dense = embedder.map(|embedder| {
-        let model = embedder.model();
-        DenseEncoder { model: model.name.clone(), fingerprint: model.fingerprint.clone(), dimensions: model.dimensions }
-    });
-    Encoder { sparse: sparse::VERSION, dense }
-}
-
-/// Where models are pulled to and looked for.
-pub fn models_dir(settings: &Settings) -> PathBuf {
-    settings.embedder.models_dir.clone().unwrap_or_else(|| settings.data_dir.join("models"))
 }

@@ -1,98 +1,163 @@
-//! The running service: spool, jobs and engine together, with or without the HTTP face, and how it goes down.
+//! A process of the service: a gateway, a worker, or both in one, with or without the HTTP face, and how it goes down.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
+use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::parts::Parts;
+use super::gateway::Gateway;
+use super::membership;
+use super::parts::{self, Parts, Purpose};
+use super::stores::Stores;
+use super::workers::{JobKind, Workers};
+use crate::adapters::peer::HttpPeer;
 use crate::config::Settings;
 use crate::domain::CompanyId;
 use crate::http::auth::Gate;
+use crate::http::health::Health;
 use crate::http::{self, App};
-use crate::pipeline::engine::{self, Engine};
-use crate::pipeline::stages::retrieve::Retriever;
+use crate::pipeline::engine::Engine;
 use crate::ports::bus::{Bus, Queue};
-use crate::ports::outbox::Outbox;
+use crate::ports::cluster::Member;
 use crate::runtime::{tasks, telemetry};
-use crate::spool::{self, Spool};
+use crate::spool::Spool;
 
 /// How often turns that ended long ago are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(5);
-/// How long what is in the spool may take to reach the bus when the service goes down.
-const DRAIN: Duration = Duration::from_secs(10);
+
+/// What a process does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Roles {
+    /// Whether it runs turns.
+    pub is_gateway: bool,
+    /// The jobs that it does.
+    pub jobs: Vec<JobKind>,
+}
+
+impl Roles {
+    /// Everything.
+    pub fn all() -> Self {
+        Self { is_gateway: true, jobs: JobKind::ALL.to_vec() }
+    }
+
+    /// What a command does that runs turns besides a service: with a bus of its own nobody else does the jobs.
+    pub fn of_command(settings: &Settings) -> Self {
+        if settings.bus.is_shared() { Self { is_gateway: true, jobs: Vec::new() } } else { Self::all() }
+    }
+
+    fn names(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        if self.is_gateway {
+            names.push("gateway".to_owned());
+        }
+        if !self.jobs.is_empty() {
+            names.push("worker".to_owned());
+        }
+        names
+    }
+}
+
+/// What a process has open.
+pub struct Open {
+    stores: Stores,
+    bus: Arc<dyn Bus>,
+    /// What only a gateway has.
+    parts: Option<Parts>,
+}
+
+impl Open {
+    /// Opens what the roles need. `what` says to others who has the data directory.
+    ///
+    /// # Errors
+    /// When a part cannot be opened.
+    pub async fn new(settings: &Arc<Settings>, roles: &Roles, what: &str) -> anyhow::Result<Self> {
+        if roles.is_gateway {
+            return Ok(Parts::open(settings, what, Purpose::Turns).await?.into());
+        }
+        let stores = Stores::open(settings)?;
+        let bus = parts::bus(settings, &stores)?;
+        Ok(Self { stores, bus, parts: None })
+    }
+
+    /// The stores.
+    pub fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    /// What only a gateway has.
+    pub fn parts(&self) -> Option<&Parts> {
+        self.parts.as_ref()
+    }
+}
+
+impl From<Parts> for Open {
+    fn from(parts: Parts) -> Self {
+        Self { stores: parts.stores.clone(), bus: Arc::clone(&parts.bus), parts: Some(parts) }
+    }
+}
 
 /// A service that runs.
 pub struct Service {
-    /// Runs turns.
-    pub engine: Arc<Engine>,
     settings: Arc<Settings>,
-    parts: Parts,
-    spool: Spool,
-    /// Stops what makes work, then what does it.
-    stop_forwarding: CancellationToken,
-    stop_jobs: CancellationToken,
-    workers: Vec<JoinHandle<Option<()>>>,
-    forwarder: JoinHandle<Option<()>>,
+    open: Open,
+    gateway: Option<Gateway>,
+    workers: Workers,
+    stop_reports: CancellationToken,
+    reports: Option<JoinHandle<Option<()>>>,
 }
 
 impl Service {
-    /// Starts the spool, mends what a crash left, and starts the jobs.
+    /// Starts what the roles name. `url` is where other gateways reach this process.
     ///
     /// # Errors
-    /// When the spool cannot be read or written.
-    pub async fn start(settings: Arc<Settings>, parts: Parts) -> anyhow::Result<Self> {
-        let spool = parts.spool(&settings)?;
-        let recovered = spool.recover().await.context("keeping the turns that were cut short")?;
-        let chain = Arc::new(super::models::chain(&settings)?);
-        let own = parts.catalog.iter().flat_map(|pipeline| {
-            let agents = &pipeline.definition.agents;
-            [&agents.sales, &agents.information, &agents.support, &agents.general]
-        });
-        let unknown = chain.unknown(own.flat_map(|agent| &agent.models));
-        anyhow::ensure!(
-            unknown.is_empty(),
-            "no provider has the models {}; add them to a provider's `models`, or take them out of the chain",
-            unknown.join(", ")
-        );
-        let engine = Engine::new(engine::Parts {
-            settings: Arc::clone(&settings),
-            catalog: Arc::clone(&parts.catalog),
-            chain: Arc::clone(&chain),
-            retriever: Retriever::new(parts.index.clone(), parts.embedder.clone()),
-            store: parts.store.clone(),
-            outbox: Arc::new(spool.clone()) as Arc<dyn Outbox>,
-        });
-        // Turns that are not stored yet belong to the past of their conversations all the same.
-        for turn in spool.pending_turns().context("reading the spool")?.iter().chain(&recovered) {
-            engine.history().remember(turn);
-            engine.turns().restore(turn);
-        }
-        let (stop_forwarding, stop_jobs) = (CancellationToken::new(), CancellationToken::new());
-        let bus: Arc<dyn Bus> = parts.bus.clone();
-        let forwarder = tasks::spawn("forward", spool::forward::run(spool.clone(), bus, stop_forwarding.clone()));
-        let workers = parts.start_jobs(&settings, &stop_jobs)?;
-        let catalog = Arc::clone(&parts.catalog);
-        tasks::spawn("warm", async move {
-            chain.warm().await;
-            // Training takes a moment of one core; the first turns must not wait for it.
-            let trained = tokio::task::spawn_blocking(move || catalog.warm()).await;
-            if let Err(error) = trained {
-                tracing::warn!(%error, "the classifiers are trained when they are needed");
+    /// When the spool cannot be read or written, or a client cannot be set up.
+    pub async fn start(
+        settings: Arc<Settings>,
+        open: Open,
+        roles: &Roles,
+        url: Option<String>,
+    ) -> anyhow::Result<Self> {
+        let gateway = match open.parts() {
+            Some(parts) => Some(Gateway::start(&settings, parts, url.clone()).await?),
+            None => None,
+        };
+        let workers = Workers::start(&settings, &open.stores, &open.bus, &roles.jobs)?;
+        let stop_reports = CancellationToken::new();
+        let reports = match open.stores.cluster() {
+            Some(cluster) => {
+                let now = OffsetDateTime::now_utc();
+                let member = Member {
+                    id: membership::id(open.parts().map(|parts| &parts.dir))?,
+                    roles: roles.names(),
+                    url,
+                    version: env!("CARGO_PKG_VERSION").to_owned(),
+                    started_at: now,
+                    seen_at: now,
+                    turns: None,
+                };
+                let spool = gateway.as_ref().map(|gateway| gateway.spool.clone());
+                let report = membership::report(cluster, member, spool, stop_reports.clone());
+                Some(tasks::spawn("report", report))
             }
-        });
-        Ok(Self { engine, settings, parts, spool, stop_forwarding, stop_jobs, workers, forwarder })
+            None => None,
+        };
+        Ok(Self { settings, open, gateway, workers, stop_reports, reports })
+    }
+
+    /// Runs turns, for a gateway.
+    pub fn engine(&self) -> Option<&Arc<Engine>> {
+        self.gateway.as_ref().map(|gateway| &gateway.engine)
     }
 
     /// Serves HTTP until `shutdown`, then goes down in order: streams, spool, jobs.
     ///
     /// # Errors
-    /// None so far; the type leaves room.
+    /// When a client cannot be set up.
     pub async fn serve(
         self,
         listener: TcpListener,
@@ -100,81 +165,84 @@ impl Service {
         questions: HashMap<CompanyId, Vec<String>>,
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
-        let spool = self.spool.clone();
-        let app = Arc::new(App {
-            settings: Arc::clone(&self.settings),
-            engine: Arc::clone(&self.engine),
-            gate: Gate::new(
-                self.parts.store.clone(),
-                self.settings.auth.mode,
-                self.settings.limits.requests_per_minute,
-            ),
-            store: self.parts.store.clone(),
-            bus: self.parts.bus.clone(),
+        let spool = self.gateway.as_ref().map(|gateway| gateway.spool.clone());
+        let engine = self.engine().cloned();
+        let health = Arc::new(Health {
+            store: self.open.stores.conversations.clone(),
+            bus: self.open.bus.clone(),
+            engine: engine.clone(),
             metrics: metrics.clone(),
-            observe: Box::new(move || observe(&spool)),
-            questions,
+            observe: Box::new(move || spool.iter().for_each(observe)),
         });
-        let upkeep = tasks::spawn("upkeep", upkeep(Arc::clone(&self.engine), Arc::clone(&self.settings), metrics));
-        let closing = Arc::clone(&self.engine);
+        let router = match &engine {
+            Some(engine) => http::router(Arc::new(self.app(engine, questions)?), health),
+            None => http::health_router(health),
+        };
+        let upkeep = tasks::spawn("upkeep", upkeep(engine.clone(), Arc::clone(&self.settings), metrics));
         let signal = shutdown.clone();
         let closer = tasks::spawn("close", async move {
             signal.cancelled().await;
-            closing.close();
+            if let Some(engine) = engine {
+                engine.close();
+            }
         });
-        http::server::run(listener, http::router(app), self.settings.server.clone(), shutdown).await;
+        http::server::run(listener, router, self.settings.server.clone(), shutdown).await;
         closer.abort();
         upkeep.abort();
         self.stop().await;
         Ok(())
     }
 
+    fn app(&self, engine: &Arc<Engine>, questions: HashMap<CompanyId, Vec<String>>) -> anyhow::Result<App> {
+        let (stores, settings) = (&self.open.stores, &self.settings);
+        Ok(App {
+            settings: Arc::clone(settings),
+            engine: Arc::clone(engine),
+            gate: Gate::new(stores.directory.clone(), settings.auth.mode, settings.limits.requests_per_minute),
+            store: stores.conversations.clone(),
+            analytics: stores.analytics.clone(),
+            peer: Arc::new(HttpPeer::new()?),
+            questions,
+        })
+    }
+
     /// Goes down in order: turns end, what they left reaches the bus, jobs finish what they hold.
     pub async fn stop(self) {
-        self.engine.close();
-        self.engine.turns().interrupt_all();
-        let turns_ended = async {
-            while self.engine.turns().running() > 0 {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-            self.spool.drained().await;
-            self.stored().await;
-        };
-        if tokio::time::timeout(DRAIN, turns_ended).await.is_err() {
-            tracing::warn!("some events wait in the spool or on the bus; the next start goes on with them");
+        if let Some(gateway) = self.gateway {
+            let has_own_bus = !self.settings.bus.is_shared();
+            let bus = Arc::clone(&self.open.bus);
+            gateway
+                .stop(async move {
+                    if has_own_bus {
+                        stored(bus.as_ref()).await
+                    }
+                })
+                .await;
         }
-        self.stop_forwarding.cancel();
-        // A task that panicked has been logged.
-        let _ = self.forwarder.await;
-        self.stop_jobs.cancel();
-        for worker in self.workers {
-            let _ = worker.await;
-        }
-        let spool = self.spool;
-        let closed = tokio::task::spawn_blocking(move || spool.close()).await;
-        if let Err(error) = closed {
-            tracing::warn!(%error, "the spool was not closed in order");
+        self.workers.stop().await;
+        self.stop_reports.cancel();
+        if let Some(reports) = self.reports {
+            // The last report is made when all is quiet. A store that is away must not hold up the end.
+            let _ = tokio::time::timeout(FORGET_EVERY, reports).await;
         }
         tracing::info!("stopped");
-        drop(self.parts);
+        drop(self.open);
     }
 }
 
-impl Service {
-    /// Resolves when no turn waits to be stored. Webhooks may wait: their retries take days.
-    async fn stored(&self) {
-        loop {
-            match self.parts.bus.accounts().await {
-                Ok(accounts) => {
-                    let persist = accounts.iter().find(|account| account.queue == Queue::Persist.name());
-                    if persist.is_none_or(|account| account.pending == 0) {
-                        return;
-                    }
+/// Resolves when no turn waits to be stored. Webhooks may wait: their retries take days.
+async fn stored(bus: &dyn Bus) {
+    loop {
+        match bus.accounts().await {
+            Ok(accounts) => {
+                let persist = accounts.iter().find(|account| account.queue == Queue::Persist.name());
+                if persist.is_none_or(|account| account.pending == 0) {
+                    return;
                 }
-                Err(error) => tracing::warn!(%error, "the bus does not say what waits"),
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            Err(error) => tracing::warn!(%error, "the bus does not say what waits"),
         }
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 
@@ -182,14 +250,19 @@ fn observe(spool: &Spool) {
     let account = spool.account();
     metrics::gauge!("turnpike_spool_pending_events").set(account.accepted.saturating_sub(account.forwarded) as f64);
     metrics::gauge!("turnpike_spool_pending_bytes").set(account.pending_bytes as f64);
+    metrics::gauge!("turnpike_spool_held_bytes").set(account.held_bytes as f64);
+    metrics::gauge!("turnpike_spool_unended_turns")
+        .set(account.turns_accepted.saturating_sub(account.turns_ended) as f64);
     metrics::gauge!("turnpike_spool_oldest_seconds").set(spool.oldest_age().as_secs_f64());
     metrics::gauge!("turnpike_spool_lost_events").set(account.lost as f64);
 }
 
-async fn upkeep(engine: Arc<Engine>, settings: Arc<Settings>, metrics: PrometheusHandle) {
+async fn upkeep(engine: Option<Arc<Engine>>, settings: Arc<Settings>, metrics: PrometheusHandle) {
     loop {
         tokio::time::sleep(FORGET_EVERY.min(telemetry::UPKEEP)).await;
-        engine.turns().forget_ended(settings.turn.retain);
+        if let Some(engine) = &engine {
+            engine.turns().forget_ended(settings.turn.retain);
+        }
         metrics.run_upkeep();
     }
 }

@@ -3,12 +3,13 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
 use super::segment::{self, HEADER};
-use super::{Spool, State};
+use super::{Keep, Spool, State};
 use crate::domain::Event;
 use crate::ports::bus::{Bus, Message};
 
@@ -68,7 +69,7 @@ pub async fn run(spool: Spool, bus: Arc<dyn Bus>, shutdown: CancellationToken) {
 }
 
 /// Waits; says whether the service is going down.
-async fn wait(shutdown: &CancellationToken, time: Duration) -> bool {
+pub(super) async fn wait(shutdown: &CancellationToken, time: Duration) -> bool {
     tokio::time::timeout(time, shutdown.cancelled()).await.is_ok()
 }
 
@@ -89,6 +90,10 @@ fn confirm(spool: &Spool, state: &State, reader: &mut Reader, batch: &[segment::
     }
     reader.confirm();
     state.release(bytes);
+    match spool.shared.keep {
+        Keep::UntilForwarded => spool.release(last.sequence),
+        Keep::UntilEnded => drop(state.held_bytes.fetch_add(bytes, Ordering::Relaxed)),
+    }
     state.forwarded.send_replace(last.sequence);
 }
 
@@ -172,22 +177,14 @@ impl Reader {
     }
 
     /// Begins again after what was confirmed last.
-    fn back(&mut self) {
+    pub(super) fn back(&mut self) {
         self.handed = self.confirmed;
         self.open = None;
     }
 
-    /// What was handed out is confirmed; segments that hold nothing else are deleted.
-    fn confirm(&mut self) {
+    /// What was handed out is confirmed.
+    pub(super) fn confirm(&mut self) {
         self.confirmed = self.handed;
-        let Ok(found) = segment::list(&self.dir) else { return };
-        for pair in found.windows(2) {
-            let [(path, _), (_, next)] = pair else { continue };
-            if *next <= self.confirmed + 1 {
-                // One that cannot be deleted now is met again at the next confirmation.
-                let _ = std::fs::remove_file(path);
-            }
-        }
     }
 
     /// Opens the segment that holds the next record.

@@ -1,8 +1,9 @@
 //! The durable log between the streams and the bus.
 //!
 //! A turn's last act is to append its record here and wait for the disk (`writer`: one thread, one `fdatasync` for
-//! all that arrived meanwhile). [`forward`] hands the records to the bus in order and forgets what the bus has
-//! confirmed. While an answer still streams, its pieces go to a [`journal`], which is only written, not synced: enough
+//! all that arrived meanwhile). [`forward`] hands the records to the bus in order. What the bus has confirmed is
+//! forgotten, unless the bus is one that may lose it: then [`verify`] keeps it until the turn is seen to be stored, and
+//! publishes it again if need be. While an answer still streams, its pieces go to a [`journal`], which is only written, not synced: enough
 //! for the death of the process, and it costs a stream next to nothing.
 //!
 //! **Invariants.** A record is published before its segment is deleted. Nothing is ever appended to a segment that was
@@ -14,6 +15,7 @@ pub mod forward;
 pub mod journal;
 pub mod recover;
 mod segment;
+pub mod verify;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -33,6 +35,15 @@ use writer::{Append, Writer};
 /// The largest event that is taken. One that is larger than a segment gets a segment of its own.
 const MAX_EVENT_BYTES: u64 = 64 << 20;
 
+/// How long a record is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// Until the bus has confirmed it: for a bus that loses nothing.
+    UntilForwarded,
+    /// Until the turn is seen to have come to its end.
+    UntilEnded,
+}
+
 /// The spool of one data directory. Cheap to clone.
 #[derive(Clone)]
 pub struct Spool {
@@ -43,7 +54,8 @@ struct Shared {
     dir: PathBuf,
     journals: journal::Journals,
     limit: u64,
-    appends: Mutex<Option<std::sync::mpsc::Sender<Append>>>,
+    keep: Keep,
+    appends: Mutex<Option<std::sync::mpsc::Sender<writer::Order>>>,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     state: Arc<State>,
 }
@@ -58,6 +70,13 @@ pub(crate) struct State {
     written: watch::Sender<u64>,
     /// Sequence of the last record that the bus has confirmed.
     forwarded: watch::Sender<u64>,
+    /// Sequence of the last record that is not needed any more.
+    released: watch::Sender<u64>,
+    /// Bytes that the bus has confirmed and that are still kept.
+    held_bytes: AtomicU64,
+    /// Turns put on the disk, and those of them that have come to their end.
+    turns_accepted: AtomicU64,
+    turns_ended: AtomicU64,
     /// When nothing waited last: what waits now is no older.
     caught_up: Mutex<Instant>,
     /// Records that damage had cost when the spool was opened.
@@ -86,6 +105,12 @@ pub struct Account {
     pub unfinished_turns: u64,
     /// Events that wait no longer because their records on the disk were damaged, as found when the spool was opened.
     pub lost: u64,
+    /// Bytes that the bus has confirmed, kept until their turns have come to their end.
+    pub held_bytes: u64,
+    /// Turns put on the disk, as far as they are counted: only where they are followed to their end.
+    pub turns_accepted: u64,
+    /// Those of them that have come to their end.
+    pub turns_ended: u64,
 }
 
 impl Spool {
@@ -93,13 +118,17 @@ impl Spool {
     ///
     /// # Errors
     /// When the directory cannot be read or written.
-    pub fn open(dir: &Path, segment_bytes: u64, limit: u64) -> std::io::Result<Self> {
+    pub fn open(dir: &Path, segment_bytes: u64, limit: u64, keep: Keep) -> std::io::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let mut last = segment::read_cursor(dir);
         let cursor = last;
+        let ended = match keep {
+            Keep::UntilForwarded => segment::Ended { sequence: cursor, turns: 0 },
+            Keep::UntilEnded => segment::read_ended(dir, cursor),
+        };
         // Sequences whose records failed are behind the last one written, and are not used again.
         let mut written = cursor;
-        let (mut pending_bytes, mut lost) = (0u64, 0u64);
+        let (mut pending_bytes, mut held_bytes, mut lost) = (0u64, 0u64, 0u64);
         for (path, scan) in &segment::scan_all(dir)? {
             report(path, scan, cursor);
             if let Some(torn) = &scan.torn {
@@ -107,15 +136,24 @@ impl Spool {
             }
             last = last.max(scan.last);
             written = written.max(scan.last_record().unwrap_or(0));
-            if scan.last <= cursor {
-                // All of it reached the bus; nothing of it should lie here any longer.
+            if scan.last <= ended.sequence {
+                // Nothing of it is needed, and so nothing of it should lie here any longer.
                 std::fs::remove_file(path)?;
             }
             pending_bytes += scan.bytes_after(cursor);
+            held_bytes += scan.bytes_after(ended.sequence) - scan.bytes_after(cursor);
             lost += scan.lost_after(cursor);
         }
         metrics::gauge!("turnpike_spool_lost_events").set(lost as f64);
+        let followed = match keep {
+            Keep::UntilForwarded => 0,
+            Keep::UntilEnded => recover::turns_after(dir, ended.sequence)?.len() as u64,
+        };
         let state = Arc::new(State {
+            released: watch::Sender::new(ended.sequence),
+            held_bytes: AtomicU64::new(held_bytes),
+            turns_accepted: AtomicU64::new(ended.turns + followed),
+            turns_ended: AtomicU64::new(ended.turns),
             pending_bytes: AtomicU64::new(pending_bytes),
             trouble: Mutex::new(None),
             written: watch::Sender::new(written),
@@ -133,6 +171,7 @@ impl Spool {
                 dir: dir.to_owned(),
                 journals: journal::Journals::open(&dir.join("journals"))?,
                 limit,
+                keep,
                 appends: Mutex::new(Some(sender)),
                 thread: Mutex::new(Some(thread)),
                 state,
@@ -150,7 +189,7 @@ impl Spool {
             return Ok(Account::default());
         }
         let forwarded = segment::read_cursor(dir);
-        let mut account = Account { accepted: forwarded, forwarded, pending_bytes: 0, unfinished_turns: 0, lost: 0 };
+        let mut account = Account { accepted: forwarded, forwarded, ..Account::default() };
         for (_, scan) in segment::scan_all(dir)? {
             account.accepted = account.accepted.max(scan.last_record().unwrap_or(0));
             account.pending_bytes += scan.bytes_after(forwarded);
@@ -169,6 +208,9 @@ impl Spool {
             pending_bytes: state.pending_bytes.load(Ordering::Relaxed),
             unfinished_turns: journal::count(&self.shared.dir.join("journals")),
             lost: state.lost,
+            held_bytes: state.held_bytes.load(Ordering::Relaxed),
+            turns_accepted: state.turns_accepted.load(Ordering::Relaxed),
+            turns_ended: state.turns_ended.load(Ordering::Relaxed),
         }
     }
 
@@ -185,6 +227,30 @@ impl Spool {
         let mut forwarded = self.shared.state.forwarded.subscribe();
         // The sender lives as long as `self`.
         let _ = forwarded.wait_for(|&sequence| sequence >= target).await;
+    }
+
+    /// Forgets what stands up to a sequence, and removes the segments that hold nothing else.
+    fn release(&self, sequence: u64) {
+        if let Ok(found) = segment::list(&self.shared.dir) {
+            for pair in found.windows(2) {
+                let [(path, _), (_, next)] = pair else { continue };
+                if *next <= sequence + 1 {
+                    // One that cannot be deleted now is met again at the next time.
+                    let _ = std::fs::remove_file(path);
+                }
+            }
+        }
+        self.shared.state.released.send_replace(sequence);
+    }
+
+    /// Begins a new segment, so that what stands in the current one can be removed as soon as it is not needed.
+    async fn roll(&self) {
+        let (sender, rolled) = oneshot::channel();
+        // A spool that is closed has no current segment, and nobody answers.
+        if let Some(orders) = self.shared.appends.lock().as_ref() {
+            let _ = orders.send(writer::Order::Roll(sender));
+        }
+        let _ = rolled.await;
     }
 
     /// Removes what has reached the bus, and what was set aside because it cannot be read: nothing of it is needed any
@@ -228,7 +294,7 @@ impl Spool {
         let sender = self.shared.appends.lock();
         self.shared.state.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
         let append = Append { payload, committed };
-        sender.as_ref().and_then(|sender| sender.send(append).ok()).ok_or_else(|| {
+        sender.as_ref().and_then(|sender| sender.send(writer::Order::Append(append)).ok()).ok_or_else(|| {
             self.shared.state.release(bytes);
             Error::Closed
         })
@@ -284,7 +350,9 @@ impl Outbox for Spool {
         let payload = serde_json::to_vec(event).map_err(|error| Error::Disk(error.to_string()))?;
         let (sender, receiver) = oneshot::channel();
         self.append(payload, Some(sender))?;
-        receiver.await.map_err(|_| Error::Closed)?.map(|_| ())
+        receiver.await.map_err(|_| Error::Closed)??;
+        self.shared.state.turns_accepted.fetch_add(1, Ordering::Relaxed);
+        Ok(())
     }
 
     fn journal(&self, record: &TurnRecord) -> Box<dyn Journal> {

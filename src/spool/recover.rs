@@ -2,7 +2,6 @@
 //! interrupted, exactly as far as they had been delivered.
 
 use super::{Spool, journal, segment};
-use crate::domain::event::EventType;
 use crate::domain::{Event, TurnRecord};
 use crate::ports::outbox::{Error, Outbox};
 
@@ -49,34 +48,38 @@ impl Spool {
         self.commit(&event).await
     }
 
-    /// The records of turns that are in the log and not yet confirmed by the bus.
+    /// The records of turns that are in the log and not yet known to have reached the bus, or their end where they are
+    /// followed to it.
     ///
     /// # Errors
     /// When the log cannot be read.
     pub fn pending_turns(&self) -> std::io::Result<Vec<TurnRecord>> {
-        let cursor = *self.shared.state.forwarded.borrow();
-        let mut turns = Vec::new();
-        for (path, first) in segment::list(&self.shared.dir)? {
-            let file = std::fs::File::open(path)?;
-            let size = file.metadata()?.len();
-            let (mut offset, mut last) = (0, first.saturating_sub(1));
-            loop {
-                let Some(record) = segment::read_at(&file, offset, size)? else {
-                    let Some(next) = segment::next_after_damage(&file, offset, size, last)? else { break };
-                    offset = next;
-                    continue;
-                };
-                (offset, last) = (record.end, record.sequence);
-                if record.sequence <= cursor {
-                    continue;
-                }
-                let turn = serde_json::from_slice::<Event>(&record.payload).ok().and_then(|event| {
-                    let is_turn = matches!(event.event_type, EventType::TurnCompleted | EventType::TurnFailed);
-                    is_turn.then(|| serde_json::from_str::<TurnRecord>(event.data.get()).ok()).flatten()
-                });
-                turns.extend(turn);
-            }
-        }
-        Ok(turns)
+        turns_after(&self.shared.dir, *self.shared.state.released.borrow())
     }
+}
+
+/// The records of turns behind a sequence.
+pub(super) fn turns_after(dir: &std::path::Path, sequence: u64) -> std::io::Result<Vec<TurnRecord>> {
+    let mut turns = Vec::new();
+    for (path, first) in segment::list(dir)? {
+        let file = std::fs::File::open(path)?;
+        let size = file.metadata()?.len();
+        let (mut offset, mut last) = (0, first.saturating_sub(1));
+        loop {
+            let Some(record) = segment::read_at(&file, offset, size)? else {
+                let Some(next) = segment::next_after_damage(&file, offset, size, last)? else { break };
+                offset = next;
+                continue;
+            };
+            (offset, last) = (record.end, record.sequence);
+            if record.sequence <= sequence {
+                continue;
+            }
+            let turn = serde_json::from_slice::<Event>(&record.payload).ok().and_then(|event| {
+                event.ends_turn().then(|| serde_json::from_str::<TurnRecord>(event.data.get()).ok()).flatten()
+            });
+            turns.extend(turn);
+        }
+    }
+    Ok(turns)
 }

@@ -359,6 +359,32 @@ pub(super) fn write_cursor(dir: &Path, sequence: u64) -> io::Result<()> {
     std::fs::rename(temporary, dir.join("cursor"))
 }
 
+/// How far turns were followed to their end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// Everything up to this sequence has come to its end.
+    pub(super) sequence: u64,
+    /// Turns that have, since the spool was made.
+    pub(super) turns: u64,
+}
+
+/// How far turns were followed to their end. Where they were not so far, it begins with what the bus has not confirmed.
+pub(super) fn read_ended(dir: &Path, cursor: u64) -> Ended {
+    let text = std::fs::read_to_string(dir.join("ended")).unwrap_or_default();
+    let mut numbers = text.split_whitespace().map(str::parse::<u64>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(sequence)), Some(Ok(turns))) => Ended { sequence: sequence.min(cursor), turns },
+        _ => Ended { sequence: cursor, turns: 0 },
+    }
+}
+
+/// Writes that down, by renaming a whole file into place.
+pub(super) fn write_ended(dir: &Path, ended: Ended) -> io::Result<()> {
+    let temporary = dir.join("ended.new");
+    std::fs::write(&temporary, format!("{} {}", ended.sequence, ended.turns))?;
+    std::fs::rename(temporary, dir.join("ended"))
+}
+
 fn segment_path(dir: &Path, first: u64) -> PathBuf {
     dir.join(format!("{first:020}.seg"))
 }

@@ -14,8 +14,8 @@ use crate::domain::turn::{Timings, Usage, UserInfo};
 use crate::domain::{CompanyId, CompanyScope, ConversationId, FinishReason, SessionId, TurnId};
 use crate::ports::bus::{self, Bus, DeadLetter, Message, Queue, Taken};
 
-const SEGMENT: u64 = 64 * 1024;
-const LIMIT: u64 = 1 << 20;
+pub(super) const SEGMENT: u64 = 64 * 1024;
+pub(super) const LIMIT: u64 = 1 << 20;
 
 fn record() -> TurnRecord {
     let company_id: CompanyId = "c".parse().unwrap();
@@ -47,7 +47,7 @@ fn record() -> TurnRecord {
     }
 }
 
-fn event(padding: usize) -> Event {
+pub(super) fn event(padding: usize) -> Event {
     let record = record();
     let origin = Origin {
         source: GATEWAY,
@@ -61,13 +61,17 @@ fn event(padding: usize) -> Event {
 
 /// A bus that keeps what it is given, or refuses everything.
 #[derive(Default)]
-struct Memory {
+pub(super) struct Memory {
     taken: Mutex<Vec<Uuid>>,
     is_away: std::sync::atomic::AtomicBool,
 }
 
 impl Memory {
-    async fn has(&self, ids: &[Uuid]) {
+    pub(super) fn taken(&self) -> Vec<Uuid> {
+        self.taken.lock().clone()
+    }
+
+    pub(super) async fn has(&self, ids: &[Uuid]) {
         let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
         while *self.taken.lock() != ids {
             assert!(tokio::time::Instant::now() < deadline, "has {} of {}", self.taken.lock().len(), ids.len());
@@ -112,7 +116,7 @@ impl Bus for Memory {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test's own task")]
-fn forward(spool: &Spool, bus: &Arc<Memory>) -> CancellationToken {
+pub(super) fn forward(spool: &Spool, bus: &Arc<Memory>) -> CancellationToken {
     let shutdown = CancellationToken::new();
     tokio::spawn(forward::run(spool.clone(), Arc::clone(bus) as Arc<dyn Bus>, shutdown.clone()));
     shutdown
@@ -123,7 +127,7 @@ async fn what_was_committed_reaches_the_bus_in_order_over_many_segments_and_a_re
     let dir = tempfile::tempdir().unwrap();
     let bus = Arc::new(Memory::default());
     let mut ids = Vec::new();
-    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilForwarded).unwrap();
     for _ in 0..100 {
         let event = event(3000);
         ids.push(event.id);
@@ -131,7 +135,7 @@ async fn what_was_committed_reaches_the_bus_in_order_over_many_segments_and_a_re
     }
     // Nothing was forwarded yet: the next process finds all of it.
     spool.close();
-    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilForwarded).unwrap();
     assert_eq!(spool.account().accepted, 100);
     let shutdown = forward(&spool, &bus);
     for _ in 0..100 {
@@ -150,7 +154,7 @@ async fn what_was_committed_reaches_the_bus_in_order_over_many_segments_and_a_re
 #[tokio::test(flavor = "multi_thread")]
 async fn a_torn_tail_costs_nothing_that_was_promised() {
     let dir = tempfile::tempdir().unwrap();
-    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilForwarded).unwrap();
     let mut ids = Vec::new();
     for _ in 0..3 {
         let event = event(100);
@@ -165,7 +169,7 @@ async fn a_torn_tail_costs_nothing_that_was_promised() {
     // Half a record, as a power cut leaves it.
     file.write_all_at(&[200, 1, 0, 0, 9, 9, 9, 9, 4, 0, 0, 0, 0, 0, 0, 0, b'{', b'"'], end).unwrap();
 
-    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilForwarded).unwrap();
     assert!(path.with_extension("torn").exists());
     let event = event(100);
     ids.push(event.id);
@@ -179,7 +183,7 @@ async fn a_torn_tail_costs_nothing_that_was_promised() {
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_bus_is_away_the_spool_fills_then_refuses_then_drains() {
     let dir = tempfile::tempdir().unwrap();
-    let spool = Spool::open(dir.path(), SEGMENT, 100_000).unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, 100_000, Keep::UntilForwarded).unwrap();
     let bus = Arc::new(Memory::default());
     bus.is_away.store(true, Ordering::Relaxed);
     let shutdown = forward(&spool, &bus);
@@ -201,7 +205,7 @@ async fn when_the_bus_is_away_the_spool_fills_then_refuses_then_drains() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_gives_back_the_turn_as_far_as_it_was_delivered() {
     let dir = tempfile::tempdir().unwrap();
-    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilForwarded).unwrap();
     let (read, left, closed) = (record(), record(), record());
     let journal = spool.journal(&read);
     journal.content("lost");
@@ -217,7 +221,7 @@ async fn a_journal_gives_back_the_turn_as_far_as_it_was_delivered() {
     assert_eq!(spool.account().unfinished_turns, 2);
     spool.close();
 
-    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilForwarded).unwrap();
     let recovered = spool.recover().await.unwrap();
     let answers: Vec<_> = recovered.iter().map(|turn| (turn.turn_id, turn.answer.as_str())).collect();
     assert_eq!(answers, [(read.turn_id, "Chào bạn"), (left.turn_id, "Chào ")]);
@@ -229,7 +233,7 @@ async fn a_journal_gives_back_the_turn_as_far_as_it_was_delivered() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_larger_than_a_segment_gets_its_own_and_one_beyond_the_limit_harms_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilForwarded).unwrap();
     let too_large = event(usize::try_from(MAX_EVENT_BYTES).unwrap());
     assert!(matches!(spool.commit(&too_large).await, Err(Error::TooLarge { .. })));
     let mut ids = Vec::new();
@@ -240,7 +244,7 @@ async fn an_event_larger_than_a_segment_gets_its_own_and_one_beyond_the_limit_ha
         spool.commit(&event).await.unwrap();
     }
     spool.close();
-    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilForwarded).unwrap();
     let bus = Arc::new(Memory::default());
     let shutdown = forward(&spool, &bus);
     let event = event(100_000);
@@ -255,7 +259,7 @@ async fn an_event_larger_than_a_segment_gets_its_own_and_one_beyond_the_limit_ha
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flipped_byte_costs_its_own_record_and_none_behind_it() {
     let dir = tempfile::tempdir().unwrap();
-    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilForwarded).unwrap();
     let mut ids = Vec::new();
     for _ in 0..5 {
         let event = event(100);
@@ -270,7 +274,7 @@ async fn a_flipped_byte_costs_its_own_record_and_none_behind_it() {
     file.write_all_at(&[byte[0] ^ 1], segment::HEADER + 20).unwrap();
 
     assert_eq!(Spool::inspect(dir.path()).unwrap().lost, 1);
-    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilForwarded).unwrap();
     let account = spool.account();
     assert_eq!((account.accepted, account.lost), (5, 1));
     assert!(path.with_extension("damaged").exists());
@@ -298,7 +302,7 @@ async fn a_damaged_end_of_an_earlier_segment_is_counted_and_a_gap_between_segmen
         }
         std::fs::write(dir.path().join(format!("{first:020}.seg")), bytes).unwrap();
     }
-    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilForwarded).unwrap();
     assert_eq!(spool.account().lost, 1);
     let mut reader = forward::Reader::new(dir.path().to_owned(), 0);
     let sequences = |records: Vec<segment::Record>| records.iter().map(|record| record.sequence).collect::<Vec<_>>();
@@ -327,7 +331,7 @@ fn records_that_could_not_be_synced_are_cut_off() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_journal_that_cannot_be_read_is_set_aside_and_the_others_are_mended() {
     let dir = tempfile::tempdir().unwrap();
-    let spool = Spool::open(dir.path(), SEGMENT, LIMIT).unwrap();
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilForwarded).unwrap();
     let good = record();
     spool.journal(&good).content("Chào");
     let journals = dir.path().join("journals");

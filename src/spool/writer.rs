@@ -25,6 +25,14 @@ pub(super) struct Append {
     pub(super) committed: Option<oneshot::Sender<Result<u64, Error>>>,
 }
 
+/// What the writer is asked to do.
+pub(super) enum Order {
+    /// Write a record.
+    Append(Append),
+    /// Begin a new segment, and say so.
+    Roll(oneshot::Sender<()>),
+}
+
 pub(super) struct Writer {
     dir: PathBuf,
     segment_bytes: u64,
@@ -53,22 +61,22 @@ impl Writer {
     }
 
     /// Runs until every sender is gone.
-    pub(super) fn run(mut self, appends: &Receiver<Append>) {
+    pub(super) fn run(mut self, orders: &Receiver<Order>) {
         loop {
             self.keep_spare();
             let first = if self.state.trouble.lock().is_some() {
-                match appends.recv_timeout(RETRY) {
+                match orders.recv_timeout(RETRY) {
                     Err(RecvTimeoutError::Timeout) => continue,
                     other => other.ok(),
                 }
             } else {
-                appends.recv().ok()
+                orders.recv().ok()
             };
             let Some(first) = first else { break };
-            self.take(first);
+            self.obey(first);
             while self.buffer.len() < 1 << 20 && self.waiting.len() < BATCH_RECORDS {
-                match appends.try_recv() {
-                    Ok(append) => self.take(append),
+                match orders.try_recv() {
+                    Ok(order) => self.obey(order),
                     Err(_) => break,
                 }
             }
@@ -80,16 +88,35 @@ impl Writer {
         }
     }
 
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Append(append) => self.take(append),
+            Order::Roll(rolled) => {
+                self.flush();
+                if self.current.as_ref().is_some_and(|segment| !segment.is_empty()) {
+                    self.leave(0);
+                }
+                // Whoever asked may have gone.
+                let _ = rolled.send(());
+            }
+        }
+    }
+
+    /// Leaves a segment for the next one, which takes a record of so many bytes.
+    fn leave(&mut self, bytes: u64) {
+        if let Some(Err(error)) = self.current.as_ref().map(Segment::sync) {
+            tracing::error!(%error, "a full segment of the spool cannot be synced");
+        }
+        self.roll(bytes);
+    }
+
     fn take(&mut self, append: Append) {
         let bytes = append.payload.len() as u64 + HEADER;
         if !self.fits(bytes) {
             self.flush();
             // A flush that failed has begun a new segment.
             if !self.fits(bytes) {
-                if let Some(Err(error)) = self.current.as_ref().map(Segment::sync) {
-                    tracing::error!(%error, "a full segment of the spool cannot be synced");
-                }
-                self.roll(bytes);
+                self.leave(bytes);
             }
         }
         self.sequence += 1;

@@ -11,10 +11,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("knowledge", &["ports", "domain"]),
     ("pipeline", &["knowledge", "ports", "config", "domain", "runtime"]),
     ("spool", &["ports", "domain"]),
+    ("transfer", &["ports", "domain"]),
     ("jobs", &["ports", "config", "domain", "runtime"]),
     ("web", &[]),
     ("http", &["pipeline", "ports", "config", "domain", "runtime", "web"]),
-    ("adapters", &["ports", "config", "domain"]),
+    ("adapters", &["ports", "config", "domain", "runtime"]),
 ];
 
 /// Where a company's scope may be made: by whoever has checked a key, was told by the operator, or holds an event.
@@ -99,6 +100,10 @@ fn scopes_are_granted_where_someone_was_checked_and_nowhere_else() {
 fn technologies_stay_in_their_adapters() {
     let homes: &[(&str, &[&str])] = &[
         ("rusqlite", &["src/adapters/"]),
+        ("lapin", &["src/adapters/bus/"]),
+        ("mongodb::", &["src/adapters/store/", "src/roles/"]),
+        ("bson::", &["src/adapters/store/"]),
+        ("qdrant_client", &["src/adapters/index/"]),
         ("qdrant_edge", &["src/adapters/index/"]),
         ("fastembed::", &["src/adapters/embed/", "src/roles/"]),
         ("reqwest", &["src/adapters/"]),

@@ -44,6 +44,7 @@ macro_rules! index_contract {
 
 mod crash;
 mod embedded;
+mod qdrant;
 
 /// Opens one storage again and again, each time by another encoder if need be. What was opened before is dropped first.
 pub(crate) type Open<'a> = &'a dyn Fn(Encoder) -> Arc<dyn KnowledgeIndex>;

@@ -1,5 +1,6 @@
 //! The contract suites of the ports, each run on every adapter.
 
+#![allow(unreachable_pub, reason = "nothing uses a test crate from outside")]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,8 +9,15 @@
     reason = "a test that cannot go on has failed"
 )]
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod analytics;
 mod architecture;
 mod bus;
+mod cluster;
 mod directory;
 mod index;
+mod ledger;
+mod services;
 mod store;

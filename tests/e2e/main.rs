@@ -14,8 +14,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod analytics;
 mod cli;
 mod crash;
+mod gateways;
 mod limits;
 mod page;
 mod providers;

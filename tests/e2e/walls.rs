@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::support::client::Client;
 use crate::support::llm::Provider;
 use crate::support::process::Site;
+use crate::support::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_read_path_is_closed_to_anothers_key() {
@@ -29,6 +30,7 @@ async fn every_read_path_is_closed_to_anothers_key() {
     assert_eq!(b.resume(&turn_id, 0).await.status(), 404);
     assert_eq!(b.stop(&turn_id).await, 404);
     assert_eq!(b.get("/api/companies/a/conversations").await.status(), 403);
+    assert_eq!(b.get("/api/companies/a/analytics").await.status(), 403);
     assert_eq!(b.get(&format!("/api/companies/a/conversations/{conversation}")).await.status(), 403);
     assert_eq!(b.get(&format!("/api/companies/b/conversations/{conversation}")).await.status(), 404);
     let mut body = b.body("Mật mã?", "shared");
@@ -45,6 +47,7 @@ async fn every_read_path_is_closed_to_anothers_key() {
     for key in ["", "tp_wrong", &key_a[..20]] {
         let stranger = Client::new(&server, "a", key);
         assert_eq!(stranger.get("/api/companies/a/conversations").await.status(), 401, "{key:?}");
+        assert_eq!(stranger.get("/api/companies/a/analytics").await.status(), 401, "{key:?}");
         assert_eq!(stranger.resume(&turn_id, 0).await.status(), 401, "{key:?}");
     }
     let listed: Value = b.get("/api/unified/companies").await.json().await.unwrap();
@@ -96,15 +99,22 @@ async fn removing_a_company_leaves_nothing_of_it_and_says_what_went() {
     let mut turn = client.ask(&format!("Mật khẩu {canary} là gì?"), "s").await;
     turn.rest().await;
     client.stored_turn(&turn.turn_id()).await;
+    wait_for("the first turn to leave both queues of turns", || async {
+        let ledger = site.ledger();
+        let is_done = |queue: &Value| queue["queue"] == "turnpike.deliver" || queue["done"] == 1;
+        ledger["queues"].as_array().unwrap().iter().all(is_done).then_some(())
+    })
+    .await;
     // The second turn is cut by the death of the process: what the crash leaves must go too.
     let mut cut = client.ask(&format!("Nhắc lại {canary}"), "s").await;
     cut.until("content").await.unwrap();
     server.kill();
     let receipt: Value = serde_json::from_str(&site.ok(&["company", "remove", "a", "--yes"])).unwrap();
     assert_eq!((receipt["turns"].as_u64(), receipt["documents"].as_u64()), (Some(1), Some(1)), "{receipt}");
+    assert_eq!(receipt["counted_turns"], 1, "{receipt}");
     assert_eq!(
         (receipt["keys"].as_u64(), receipt["endpoints"].as_u64(), receipt["messages"].as_u64()),
-        (Some(1), Some(1), Some(2)),
+        (Some(1), Some(1), Some(3)),
         "{receipt}"
     );
     let needle = canary.as_bytes();

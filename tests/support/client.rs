@@ -100,14 +100,24 @@ impl Turn {
 
 impl Client {
     pub fn new(server: &Server, company: &str, key: &str) -> Self {
+        Self::of(&server.base, company, key)
+    }
+
+    /// A client of whatever serves at `base`.
+    pub fn of(base: &str, company: &str, key: &str) -> Self {
         // An error means that it is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         Self {
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
-            base: server.base.clone(),
+            base: base.to_owned(),
             key: key.to_owned(),
             company: company.to_owned(),
         }
+    }
+
+    /// The same client at another gateway.
+    pub fn at(&self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self.clone() }
     }
 
     pub fn body(&self, message: &str, session: &str) -> Value {
@@ -139,6 +149,27 @@ impl Client {
     pub async fn ask_with(&self, message: &str, session: &str, headers: &[(&str, &str)]) -> reqwest::Response {
         let request = self.post("/api/unified/chat-stream").json(&self.body(message, session));
         headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send().await.unwrap()
+    }
+
+    /// Asks, under a key if one is given; an error is the answer of a service that refuses, or that it is not there.
+    pub async fn try_ask_with(&self, message: &str, session: &str, key: Option<&str>) -> Result<Turn, String> {
+        let request = self.post("/api/unified/chat-stream").json(&self.body(message, session));
+        Self::stream(key.into_iter().fold(request, |request, key| request.header("idempotency-key", key))).await
+    }
+
+    /// Takes a stream up again after an event; an error is as for asking.
+    pub async fn try_resume(&self, turn_id: &str, after: usize) -> Result<Turn, String> {
+        let url = format!("{}/api/unified/turns/{turn_id}/stream", self.base);
+        Self::stream(self.http.get(url).bearer_auth(&self.key).header("Last-Event-ID", after.to_string())).await
+    }
+
+    async fn stream(request: reqwest::RequestBuilder) -> Result<Turn, String> {
+        let response = request.send().await.map_err(|error| format!("{error:?}"))?;
+        let status = response.status();
+        match status.is_success() {
+            true => Ok(Turn::of(response)),
+            false => Err(format!("{status} {}", response.text().await.unwrap_or_default())),
+        }
     }
 
     pub fn turn(&self, response: reqwest::Response) -> Turn {

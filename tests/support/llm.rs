@@ -93,6 +93,11 @@ async fn complete(State(state): State<Arc<Served>>, body: axum::Json<Value>) -> 
             Duration::ZERO,
             End::Done,
         ),
+        // Its own answer for each question.
+        "echo" => {
+            let last = body.0["messages"].as_array().and_then(|all| all.last()?["content"].as_str());
+            stream(pieces(&format!("{} ", last.unwrap_or_default()), 24), Duration::from_millis(5), End::Done)
+        }
         "flood" => stream(pieces(&"dài ".repeat(5000), 400), Duration::ZERO, End::Done),
         "instant" => stream(pieces("từ ", 200), Duration::ZERO, End::Done),
         _ => stream(pieces("từ ", 30), Duration::from_millis(3), End::Done),

@@ -1,11 +1,14 @@
-//! What the end-to-end tests are made with: the real binary as a process, a client that reads streams, a provider that
-//! speaks the real protocol.
+//! What the tests are made with: the real binary as a process, a client that reads streams, a provider that speaks the
+//! real protocol, servers to run against.
 #![allow(dead_code, reason = "each test crate uses its own part of it")]
 
 pub mod client;
 pub mod llm;
 pub mod process;
+pub mod proxy;
+pub mod qdrant;
 pub mod receiver;
+pub mod services;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -133,6 +133,7 @@ impl From<sqlite::Error> for Error {
 struct Shelves {
     persist: Arc<Shelf>,
     deliver: Arc<Shelf>,
+    analytics: Arc<Shelf>,
 }
 
 impl Shelves {
@@ -140,6 +141,7 @@ impl Shelves {
         match queue {
             Queue::Persist => &self.persist,
             Queue::Deliver => &self.deliver,
+            Queue::Analytics => &self.analytics,
         }
     }
 

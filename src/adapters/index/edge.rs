@@ -7,7 +7,6 @@
 mod company;
 mod files;
 mod folder;
-mod fusion;
 mod journal;
 mod shard;
 
@@ -140,6 +139,10 @@ impl KnowledgeIndex for EdgeIndex {
 
     async fn passages(&self, scope: &CompanyScope) -> Result<Vec<Passage>, Error> {
         self.on(scope, CompanyIndex::passages).await
+    }
+
+    async fn encoded(&self, scope: &CompanyScope) -> Result<Vec<EncodedPassage>, Error> {
+        self.on(scope, CompanyIndex::encoded).await
     }
 
     async fn optimize(&self, scope: &CompanyScope) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! The routes, one file for each group of them.
 
+mod analytics;
 mod conversations;
-mod health;
 mod pages;
 mod unified;
 
@@ -14,20 +14,32 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::App;
+use super::health::{self, Health};
 use super::problem::Problem;
 
-/// All routes.
-pub fn router(app: Arc<App>) -> Router {
-    Router::new()
+/// All routes of a gateway.
+pub fn router(app: Arc<App>, health: Arc<Health>) -> Router {
+    let routes = Router::new()
         .merge(unified::routes())
         .merge(conversations::routes())
-        .merge(health::routes())
+        .merge(analytics::routes())
         .merge(pages::routes())
+        .with_state(app);
+    finish(routes.merge(health::routes(health)))
+}
+
+/// The routes of a worker, which nobody asks but who looks after it.
+pub fn health_router(health: Arc<Health>) -> Router {
+    finish(health::routes(health))
+}
+
+/// What holds for all routes.
+fn finish(routes: Router) -> Router {
+    routes
         .fallback(|| async { Problem::not_found("page") })
         .method_not_allowed_fallback(|| async {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this method is not for this address")
         })
-        .with_state(app)
         .layer(SetResponseHeaderLayer::if_not_present(
             header::X_CONTENT_TYPE_OPTIONS,
             HeaderValue::from_static("nosniff"),

@@ -1,6 +1,7 @@
 //! The native surface: a turn as a stream or as one document, taken up again, stopped.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -19,14 +20,17 @@ use crate::http::App;
 use crate::http::auth::Caller;
 use crate::http::extract::{Path, Query};
 use crate::http::problem::Problem;
-use crate::http::{body, sse};
-use crate::pipeline::ask::Ask;
+use crate::http::{body, relay, sse};
+use crate::pipeline::ask::{Ask, Refused};
+use crate::pipeline::engine::Found;
 use crate::pipeline::live::{LiveTurn, Reader, TurnEvent};
 
 /// Longest `Idempotency-Key` in characters.
 const KEY_CHARS: usize = 255;
 /// Longest text in `user_info`, in characters.
 const USER_CHARS: usize = 256;
+/// Between two looks for a turn that is about to be stored.
+const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) fn routes() -> Router<Arc<App>> {
     Router::new()
@@ -46,6 +50,7 @@ struct ChatRequest {
     language: Option<String>,
     user_info: Option<UserInfo>,
     context: Option<Map<String, Value>>,
+    previous_turn_id: Option<TurnId>,
 }
 
 /// The company of requests without a body, in open mode.
@@ -56,17 +61,35 @@ struct Named {
 }
 
 async fn chat_stream(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let reader = begin(&app, &headers, body).await?;
-    Ok(sse::response(reader, app.settings.turn.heartbeat))
+    let (scope, found) = begin(&app, &headers, body).await?;
+    answer(&app, &scope, &headers, found, 0).await
 }
 
 async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
-    let mut reader = begin(&app, &headers, body).await?;
+    let (scope, found) = begin(&app, &headers, body).await?;
+    let mut reader = match found {
+        Found::Here(reader) => reader,
+        // It is one document, so it is as good from the store, when the other gateway is done with it.
+        Found::Elsewhere { turn_id, .. } => {
+            let whole = app.settings.models.total_timeout;
+            let waited = tokio::time::timeout(whole, until_stored(&app, &scope, turn_id)).await;
+            waited.map_err(|_| Problem::from(Refused::Unreachable))?
+        }
+    };
     let mut events = Vec::new();
     while let Some((_, more)) = reader.next().await {
         events.extend(more);
     }
     document(reader.turn(), &events)
+}
+
+async fn until_stored(app: &App, scope: &CompanyScope, id: TurnId) -> Reader {
+    loop {
+        if let Some(reader) = app.engine.stored(scope, id, 0).await {
+            return reader;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 /// The whole turn as one document.
@@ -122,8 +145,44 @@ async fn resume(
         Some(Some(after)) => after,
         None => query.last_event_id.unwrap_or(0),
     };
-    let reader = find(&app, &caller.scope, &turn_id, after).await?;
-    Ok(sse::response(reader, app.settings.turn.heartbeat))
+    let id: TurnId = turn_id.parse().map_err(|_| Problem::not_found("turn"))?;
+    let found = app.engine.resume(&caller.scope, id, after).await.ok_or_else(|| Problem::not_found("turn"))?;
+    answer(&app, &caller.scope, &headers, found, after).await
+}
+
+/// The turn's events, from here or from the gateway that has it.
+async fn answer(
+    app: &App,
+    scope: &CompanyScope,
+    headers: &HeaderMap,
+    found: Found,
+    after: usize,
+) -> Result<Response, Problem> {
+    match found {
+        Found::Here(reader) => Ok(sse::response(reader, app.settings.turn.heartbeat)),
+        Found::Elsewhere { turn_id, url } => {
+            let client = relay::Client { scope, headers };
+            if let Some(response) = relay::stream(app, client, &url, turn_id, after).await {
+                return Ok(response);
+            }
+            let reader = stored_in_time(app, scope, turn_id, after).await?;
+            Ok(sse::response(reader, app.settings.turn.heartbeat))
+        }
+    }
+}
+
+/// A turn whose gateway does not answer: it may be stored, or about to be.
+async fn stored_in_time(app: &App, scope: &CompanyScope, id: TurnId, after: usize) -> Result<Reader, Problem> {
+    let deadline = tokio::time::Instant::now() + app.settings.turn.history_wait;
+    loop {
+        if let Some(reader) = app.engine.stored(scope, id, after).await {
+            return Ok(reader);
+        }
+        if tokio::time::Instant::now() >= deadline {
+            return Err(Refused::Unreachable.into());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
 async fn stop(
@@ -134,14 +193,18 @@ async fn stop(
 ) -> Result<Response, Problem> {
     let caller = app.gate.admit(&headers, query.company_id.as_deref()).await?;
     let id: TurnId = turn_id.parse().map_err(|_| Problem::not_found("turn"))?;
-    let turn = app.engine.turns().get(&caller.scope, id).ok_or_else(|| Problem::not_found("turn"))?;
-    let was_running = turn.stop();
+    let was_running = match app.engine.turns().get(&caller.scope, id) {
+        Some(turn) => turn.stop(),
+        None => match app.engine.resume(&caller.scope, id, 0).await {
+            Some(Found::Here(_)) => false,
+            Some(Found::Elsewhere { url, .. }) => {
+                let client = relay::Client { scope: &caller.scope, headers: &headers };
+                return relay::stop(&app, client, &url, id).await;
+            }
+            None => return Err(Problem::not_found("turn")),
+        },
+    };
     Ok((StatusCode::ACCEPTED, Json(json!({"turn_id": id, "stopped": was_running}))).into_response())
-}
-
-async fn find(app: &App, scope: &CompanyScope, turn_id: &str, after: usize) -> Result<Reader, Problem> {
-    let id: TurnId = turn_id.parse().map_err(|_| Problem::not_found("turn"))?;
-    app.engine.resume(scope, id, after).await.ok_or_else(|| Problem::not_found("turn"))
 }
 
 /// What the chat page needs to know to begin: in open mode the companies, else that a key is needed.
@@ -164,13 +227,14 @@ async fn companies(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Re
     Ok(Json(json!({"auth": mode, "companies": companies})).into_response())
 }
 
-async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<Reader, Problem> {
+async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<(CompanyScope, Found), Problem> {
     let (limits, server) = (&app.settings.limits, &app.settings.server);
     let is_open = app.gate.mode() == AuthMode::Open;
     let request: ChatRequest = body::json(headers, body, limits.body_bytes, server.body_timeout, is_open).await?;
     let caller = app.gate.admit(headers, request.company_id.as_deref()).await?;
     let ask = ask(app, headers, caller, request)?;
-    Ok(app.engine.begin(ask).await?)
+    let scope = ask.scope.clone();
+    Ok((scope, app.engine.begin(ask).await?))
 }
 
 fn ask(app: &App, headers: &HeaderMap, caller: Caller, request: ChatRequest) -> Result<Ask, Problem> {
@@ -224,6 +288,7 @@ fn ask(app: &App, headers: &HeaderMap, caller: Caller, request: ChatRequest) -> 
         scope: caller.scope,
         message,
         session_id,
+        previous_turn_id: request.previous_turn_id,
         language,
         industry: request.industry,
         user,

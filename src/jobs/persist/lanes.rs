@@ -1,7 +1,8 @@
 //! Who goes first: the turns of one conversation are stored one after the other, oldest first.
 //!
 //! This orders the turns that one worker process has taken; of those that another process has, or that are still on
-//! their way to the queue, it knows nothing. A turn that waits for its next try keeps its place.
+//! their way to the queue, it knows nothing. A turn that waits for its next try keeps its place, unless it may come
+//! again to another worker: nothing here would tell that it did.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
@@ -13,11 +14,25 @@ use crate::domain::{ConversationId, TurnId};
 
 /// A turn that waits for one at work comes back so much later.
 const SOON: Duration = Duration::from_millis(50);
-/// A turn that was to come back so long ago is not waited for: it was erased, or another process has it.
+/// A turn that was to come back so long ago is not waited for: it was erased.
 const FORGOTTEN: Duration = Duration::from_secs(600);
+/// With other workers: one that comes back later than this may come to any of them, and one that is so late has.
+const STRAY: Duration = Duration::from_secs(1);
+
+/// Where a message comes again that was put back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Returning {
+    /// To this process, which alone takes messages.
+    Here,
+    /// To any of several workers, unless it is due within a second.
+    Anywhere,
+}
 
 /// The turns taken and not finished, by conversation.
-pub(super) struct Lanes(Mutex<State>);
+pub(super) struct Lanes {
+    state: Mutex<State>,
+    returning: Returning,
+}
 
 struct State {
     /// Turn ids sort by time. With each turn, when it comes back; none while it is here.
@@ -35,24 +50,28 @@ pub(super) struct Place<'a> {
 
 impl Lanes {
     /// Nothing taken.
-    pub(super) fn new() -> Self {
-        Self(Mutex::new(State { lanes: HashMap::new(), next_sweep: Instant::now() + FORGOTTEN }))
+    pub(super) fn new(returning: Returning) -> Self {
+        let state = State { lanes: HashMap::new(), next_sweep: Instant::now() + FORGOTTEN };
+        Self { state: Mutex::new(state), returning }
     }
 
     /// Puts a turn in its place.
     pub(super) fn arrive(&self, conversation: ConversationId, turn: TurnId) {
-        self.0.lock().lanes.entry(conversation).or_default().insert(turn, None);
+        self.state.lock().lanes.entry(conversation).or_default().insert(turn, None);
     }
 
     /// Asks to store a turn, or says when to come back.
     pub(super) fn enter(&self, conversation: ConversationId, turn: TurnId) -> Result<Place<'_>, Duration> {
         let now = Instant::now();
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if now >= state.next_sweep {
             state.sweep(now);
         }
         let lane = state.lanes.entry(conversation).or_default();
         lane.insert(turn, None);
+        if self.returning == Returning::Anywhere {
+            lane.retain(|_, expected| expected.is_none_or(|at| now < at + STRAY));
+        }
         match lane.first_key_value().map(|(first, expected)| (*first, *expected)) {
             Some((first, expected)) if first < turn => {
                 // There is no use in coming back before the one that is waited for does.
@@ -76,15 +95,16 @@ impl State {
 }
 
 impl Place<'_> {
-    /// Keeps the place for a turn that comes back so much later.
+    /// Keeps the place for a turn that comes back so much later, if it comes here.
     pub(super) fn keep(mut self, after: Duration) {
-        self.kept_for = Some(after);
+        let comes_here = self.lanes.returning == Returning::Here || after < STRAY;
+        self.kept_for = comes_here.then_some(after);
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut state = self.lanes.0.lock();
+        let mut state = self.lanes.state.lock();
         let Some(lane) = state.lanes.get_mut(&self.conversation) else { return };
         match self.kept_for {
             Some(after) => {
@@ -113,7 +133,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_later_turn_waits_for_an_earlier_one_and_no_other_conversation_does() {
-        let lanes = Lanes::new();
+        let lanes = Lanes::new(Returning::Here);
         let (here, elsewhere) = (conversation("a"), conversation("b"));
         let (first, second) = (TurnId::generate(), TurnId::generate());
         let place = lanes.enter(here, first).ok().unwrap();
@@ -123,12 +143,12 @@ mod tests {
         assert_eq!(lanes.enter(here, second).err(), Some(Duration::from_secs(7)));
         drop(lanes.enter(here, first).ok().unwrap());
         drop(lanes.enter(here, second).ok().unwrap());
-        assert!(lanes.0.lock().lanes.is_empty());
+        assert!(lanes.state.lock().lanes.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_turn_that_only_arrived_is_waited_for() {
-        let lanes = Lanes::new();
+        let lanes = Lanes::new(Returning::Here);
         let (first, second) = (TurnId::generate(), TurnId::generate());
         lanes.arrive(conversation("a"), first);
         lanes.arrive(conversation("a"), second);
@@ -139,12 +159,25 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_turn_that_never_comes_back_holds_up_nobody_for_ever() {
-        let lanes = Lanes::new();
+        let lanes = Lanes::new(Returning::Here);
         let (first, second) = (TurnId::generate(), TurnId::generate());
         lanes.enter(conversation("a"), first).ok().unwrap().keep(Duration::from_secs(1));
         tokio::time::advance(FORGOTTEN).await;
         assert!(lanes.enter(conversation("a"), second).is_err(), "it is waited for a while");
         tokio::time::advance(FORGOTTEN).await;
+        assert!(lanes.enter(conversation("a"), second).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn with_other_workers_a_turn_that_may_have_gone_to_one_is_not_waited_for() {
+        let lanes = Lanes::new(Returning::Anywhere);
+        let (first, second) = (TurnId::generate(), TurnId::generate());
+        lanes.enter(conversation("a"), first).ok().unwrap().keep(Duration::from_secs(1));
+        assert!(lanes.enter(conversation("a"), second).is_ok());
+        // Within a second it comes back here, unless the connection is lost meanwhile.
+        lanes.enter(conversation("a"), first).ok().unwrap().keep(Duration::from_millis(500));
+        assert!(lanes.enter(conversation("a"), second).is_err());
+        tokio::time::advance(Duration::from_millis(500) + STRAY).await;
         assert!(lanes.enter(conversation("a"), second).is_ok());
     }
 }

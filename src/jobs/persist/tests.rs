@@ -5,7 +5,7 @@ use super::*;
 use serde_json::{Value, json};
 
 fn job(store: &Arc<MemoryStore>) -> Persist {
-    Persist::new(Arc::clone(store) as _, Arc::clone(store) as _, &jobs())
+    Persist::new(Arc::clone(store) as _, Arc::clone(store) as _, &jobs(), Returning::Here)
 }
 
 fn done(outcome: Outcome) -> Vec<Message> {

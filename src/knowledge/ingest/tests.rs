@@ -53,6 +53,10 @@ impl KnowledgeIndex for Memory {
         Ok(self.index.lock().values().flatten().map(|encoded| encoded.passage.clone()).collect())
     }
 
+    async fn encoded(&self, _scope: &CompanyScope) -> Result<Vec<EncodedPassage>, index::Error> {
+        Ok(self.index.lock().values().flatten().cloned().collect())
+    }
+
     async fn optimize(&self, _scope: &CompanyScope) -> Result<(), index::Error> {
         *self.optimised.lock() += 1;
         Ok(())

@@ -14,10 +14,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::config::pipelines::{Agent, GENERAL_INTENT, Pipeline, PipelineSet};
+use crate::domain::text::without_accents;
 
 use lexicon::Lexicon;
 use training::{Example, Model};
-use words::{fold, split};
+use words::split;
 
 pub use cases::{CaseResult, run_cases};
 
@@ -190,7 +191,7 @@ impl<'p> Lesson<'p> {
 }
 
 fn folded_words(message: &str) -> impl Iterator<Item = String> {
-    split(message).into_iter().map(|word| fold(&word))
+    split(message).into_iter().map(|word| without_accents(&word))
 }
 
 fn is_follow_up(message: &str) -> bool {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation;
 
 use crate::domain::Language;
 use crate::domain::conversation::{Message, Role};
+use crate::domain::text::without_accents;
 use crate::ports::model::{Chunk, Model, Request};
 
 /// A question of more words stands on its own.
@@ -63,7 +63,7 @@ pub fn lean(message: &str) -> Lean {
     let is_plain = joined.is_ascii();
     let opens =
         |opening: &str| joined.strip_prefix(opening).is_some_and(|rest| rest.is_empty() || rest.starts_with(' '));
-    let is_sure = OPENINGS.iter().any(|opening| opens(opening) || (is_plain && opens(&fold(opening))))
+    let is_sure = OPENINGS.iter().any(|opening| opens(opening) || (is_plain && opens(&without_accents(opening))))
         || words.iter().any(|word| POINTERS.contains(word));
     match (is_sure, words.len() <= FEW_WORDS) {
         (true, _) => Lean::Surely,
@@ -118,10 +118,6 @@ pub async fn by_model(
     question.push_str(&reasoning.finish());
     let question = question.trim().trim_matches('"').to_owned();
     (!question.is_empty() && !question.contains('\n')).then_some(question)
-}
-
-fn fold(text: &str) -> String {
-    text.nfd().filter(|c| !is_combining_mark(*c)).map(|c| if c == 'đ' { 'd' } else { c }).collect()
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ async fn work(folder: &Path) {
             let scope = scope("comp_a");
             for n in 0.. {
                 let turn = record("comp_a", &format!("s{}", task % SESSIONS), "q", n);
-                let appended = store.append(&scope, &turn).await.unwrap();
+                let appended = store.append(&scope, &turn, None).await.unwrap();
                 // One write to a file that is appended to is whole or not there.
                 let line = format!("{} {} {}\n", turn.turn_id, turn.conversation_id, appended.sequence);
                 (&*journal).write_all(line.as_bytes()).unwrap();
@@ -99,7 +99,7 @@ async fn audit(folder: &Path, journal: &str) {
             assert_eq!(stored.get(&turn), Some(&sequence), "an acknowledged turn is lost or was moved");
         }
         let last = history.last().unwrap();
-        assert_eq!(store.append(&scope, &last.record).await.unwrap().sequence, last.sequence);
+        assert_eq!(store.append(&scope, &last.record, None).await.unwrap().sequence, last.sequence);
     }
 }
 

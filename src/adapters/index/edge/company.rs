@@ -8,9 +8,9 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::files::{self, unavailable};
 use super::folder::{Folder, Manifest};
-use super::fusion::fuse;
 use super::journal::{Journal, Write};
 use super::shard::Shard;
+use crate::adapters::index::fusion::fuse;
 use crate::domain::knowledge::{EncodedPassage, Passage};
 use crate::domain::{CompanyId, DocumentId};
 use crate::ports::index::{Contents, Encoder, Error, Hit, Query};
@@ -109,6 +109,15 @@ impl CompanyIndex {
         let mut passages = open.shard.passages()?;
         passages.sort_unstable_by(|a, b| (&a.document_id, a.ordinal).cmp(&(&b.document_id, b.ordinal)));
         Ok(passages)
+    }
+
+    pub(super) fn encoded(&self) -> Result<Vec<EncodedPassage>, Error> {
+        let Some(open) = self.opened()? else { return Ok(Vec::new()) };
+        let mut encoded = open.shard.encoded_passages()?;
+        encoded.sort_unstable_by(|a, b| {
+            (&a.passage.document_id, a.passage.ordinal).cmp(&(&b.passage.document_id, b.passage.ordinal))
+        });
+        Ok(encoded)
     }
 
     pub(super) fn replace(&self, documents: Write) -> Result<(), Error> {

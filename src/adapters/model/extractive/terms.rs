@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use unicode_normalization::UnicodeNormalization;
-use unicode_normalization::char::is_combining_mark;
 use unicode_segmentation::UnicodeSegmentation;
+
+use crate::domain::text::without_accents;
 
 /// What a function word counts beside a word that says something.
 const FUNCTION_WORD: f32 = 0.1;
@@ -215,11 +216,7 @@ fn tokens(text: &str) -> Vec<Token> {
 }
 
 fn fold(word: &str) -> String {
-    word.nfkd()
-        .filter(|c| !is_combining_mark(*c))
-        .flat_map(char::to_lowercase)
-        .map(|c| if c == 'đ' { 'd' } else { c })
-        .collect()
+    without_accents(&word.nfkc().flat_map(char::to_lowercase).collect::<String>())
 }
 
 /// An English word without its common endings, so that `foreigners` and `foreign` meet. No Vietnamese syllable of five

@@ -77,6 +77,15 @@ impl Directory for SqliteStore {
         Ok(self.database.read(move |connection| one(connection, sql, [hash.as_str()])).await?)
     }
 
+    async fn keys(&self, scope: &CompanyScope) -> Result<Vec<ApiKey>, Error> {
+        let company = scope.company().clone();
+        let sql = "SELECT api_key FROM api_keys WHERE company_id = ? ORDER BY hash";
+        let mut keys: Vec<ApiKey> =
+            self.database.read(move |connection| all(connection, sql, [company.as_str()])).await?;
+        keys.sort_by_key(|key| key.created_at);
+        Ok(keys)
+    }
+
     async fn add_endpoint(&self, scope: &CompanyScope, endpoint: &Endpoint) -> Result<(), Error> {
         if endpoint.company_id != *scope.company() {
             return Err(Error::Invalid(format!("endpoint {} is not of company {}", endpoint.id, scope.company())));

@@ -2,7 +2,8 @@
 //! shape, each hashed to one of a fixed number of buckets.
 
 use super::lexicon::Lexicon;
-use super::words::{fold, split};
+use super::words::split;
+use crate::domain::text::without_accents;
 
 /// Buckets that features are hashed to; a power of two.
 pub(super) const BUCKETS: usize = 1 << BITS;
@@ -24,7 +25,7 @@ pub(super) type Feature = (u32, f32);
 /// The features of a message; their squares add up to one.
 pub(super) fn extract(message: &str, lexicon: &Lexicon) -> Vec<Feature> {
     let accented = split(message);
-    let folded: Vec<String> = accented.iter().map(|word| fold(word)).collect();
+    let folded: Vec<String> = accented.iter().map(|word| without_accents(word)).collect();
     let mut features = Features::default();
     concepts(&lexicon.find(&accented), &mut features);
     words(&accented, &folded, &mut features);

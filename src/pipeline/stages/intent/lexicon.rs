@@ -5,7 +5,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::words::{fold, split};
+use super::words::split;
+use crate::domain::text::without_accents;
 
 /// A pipeline's concepts, ready to be found.
 #[derive(Debug, Clone, Default)]
@@ -32,7 +33,7 @@ impl Lexicon {
         for (concept, texts) in concepts.values().enumerate() {
             for text in texts {
                 let words = split(text.trim_end_matches('*'));
-                let folded = words.iter().map(|word| fold(word)).collect();
+                let folded = words.iter().map(|word| without_accents(word)).collect();
                 let open = text.ends_with('*');
                 insert(&mut lexicon.accented, Phrase { words, open, concept });
                 insert(&mut lexicon.folded, Phrase { words: folded, open, concept });

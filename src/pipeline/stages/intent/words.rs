@@ -3,6 +3,8 @@
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
 
+use crate::domain::text::without_accents;
+
 /// Words that are looked at, from the start. A long message says early what it wants, and its length
 /// must not decide how long classifying takes.
 const MAX_WORDS: usize = 120;
@@ -69,21 +71,12 @@ pub(super) fn split(message: &str) -> Vec<String> {
     let mut words = Vec::new();
     for word in normal.unicode_words().take(MAX_WORDS) {
         match ABBREVIATIONS.iter().find(|(short, _)| *short == word) {
-            Some((_, long)) if plain => words.extend(long.split(' ').map(fold)),
+            Some((_, long)) if plain => words.extend(long.split(' ').map(without_accents)),
             Some((_, long)) => words.extend(long.split(' ').map(str::to_owned)),
             None => words.push(digits_as_one(word)),
         }
     }
     words
-}
-
-/// A word without its accents.
-pub(super) fn fold(word: &str) -> String {
-    if word.is_ascii() {
-        return word.to_owned();
-    }
-    let is_mark = |letter: &char| ('\u{300}'..='\u{36f}').contains(letter);
-    word.nfd().filter(|letter| !is_mark(letter)).map(|letter| if letter == 'đ' { 'd' } else { letter }).collect()
 }
 
 /// Telephones write "don’t" where keyboards write "don't".
@@ -107,6 +100,7 @@ fn digits_as_one(word: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::text::without_accents;
 
     #[test]
     fn case_and_composition_do_not_matter() {
@@ -118,7 +112,7 @@ mod tests {
 
     #[test]
     fn accents_fold_away() {
-        assert_eq!(["lãi", "suất", "đường", "vay"].map(fold), ["lai", "suat", "duong", "vay"]);
+        assert_eq!(["lãi", "suất", "đường", "vay"].map(without_accents), ["lai", "suat", "duong", "vay"]);
     }
 
     #[test]

@@ -8,10 +8,10 @@ use std::{
 use super::{
     phrases::{BORROWED, PHRASES},
     shapes::{CLUSTERS, ENDINGS, LETTERS},
-    vietnamese::fold,
     words,
 };
 use crate::domain::language::Language;
+use crate::domain::text::without_accents;
 
 /// The lexicon of this process.
 pub(super) fn lexicon() -> &'static Lexicon {
@@ -104,14 +104,14 @@ impl Lexicon {
         // Zipf's law: the word of rank r has a frequency of about 0.06 / (r + 3).
         let weight = (0.06 / (rank as f32 + 3.0) / UNLISTED).ln().max(WORD_LEAST);
         strengthen(self.words.entry(word.to_owned()).or_default(), language, weight);
-        let folded = fold(word);
+        let folded = without_accents(word);
         if folded != word {
             strengthen(self.words.entry(folded).or_default(), language, weight - WITHOUT_SIGNS);
         }
     }
 
     fn add_phrase(&mut self, language: Language, phrase: &str) {
-        for form in [phrase.to_owned(), fold(phrase)] {
+        for form in [phrase.to_owned(), without_accents(phrase)] {
             let languages = self.phrases.entry(form).or_default();
             if !languages.contains(&language) {
                 languages.push(language);

@@ -2,7 +2,8 @@
 
 use unicode_normalization::UnicodeNormalization;
 
-use super::{lexicon::lexicon, script::Script, vietnamese::fold};
+use super::{lexicon::lexicon, script::Script};
+use crate::domain::text::without_accents;
 
 /// The words of a message's beginning.
 #[derive(Debug)]
@@ -122,7 +123,7 @@ fn read_chunk(chunk: &str, words: &mut Vec<Token>) {
         }
         let text: String = piece.to_lowercase().chars().filter(|character| *character != '\u{307}').collect();
         words.push(Token {
-            folded: if script == Script::Latin { fold(&text) } else { text.clone() },
+            folded: if script == Script::Latin { without_accents(&text) } else { text.clone() },
             is_name: first.is_uppercase(),
             script,
             text,

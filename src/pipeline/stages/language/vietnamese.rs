@@ -3,26 +3,6 @@
 //! Vietnamese is written syllable by syllable, and the syllables are few: an initial, a rhyme, a tone. Without
 //! its signs it keeps that shape, which words of other languages rarely have by chance.
 
-use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
-
-/// Takes the signs from a lower-case word: `đường` becomes `duong`, `straße` becomes `strasse`.
-pub(super) fn fold(word: &str) -> String {
-    let mut folded = String::with_capacity(word.len());
-    for character in word.nfd().filter(|character| !is_combining_mark(*character)) {
-        match character {
-            'đ' | 'ð' => folded.push('d'),
-            'ł' => folded.push('l'),
-            'ø' => folded.push('o'),
-            'ı' => folded.push('i'),
-            'æ' => folded.push_str("ae"),
-            'œ' => folded.push_str("oe"),
-            'ß' => folded.push_str("ss"),
-            other => folded.push(other),
-        }
-    }
-    folded
-}
-
 /// Whether a word without signs has the shape of a Vietnamese syllable.
 ///
 /// The spelling rules are kept (`k` before e and i, `c` before the rest, and so on), since they reject most
@@ -103,17 +83,11 @@ const RHYMES: &[&str] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::text::without_accents;
 
     #[test]
     fn the_rhymes_are_in_order() {
         assert!(RHYMES.is_sorted());
-    }
-
-    #[test]
-    fn signs_are_taken_from_composed_and_decomposed_text() {
-        assert_eq!(fold("đường"), "duong");
-        assert_eq!(fold(&"nghĩa".nfd().collect::<String>()), "nghia");
-        assert_eq!(fold("straße"), "strasse");
     }
 
     #[test]
@@ -122,7 +96,7 @@ mod tests {
                      giá quả quý huyện ngoằn người tiếng việt mượn rượu ngoài khoẻ thoát chuyện"
             .split_whitespace()
         {
-            assert!(is_syllable(&fold(word)), "{word}");
+            assert!(is_syllable(&without_accents(word)), "{word}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! Weighted reciprocal rank fusion (Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and
-//! individual Rank Learning Methods", 2009), with ties broken by id: the engine's own has no weights and no fixed order.
+//! individual Rank Learning Methods", 2009), with ties broken by id: the engine's own has no fixed order. Both adapters rank
+//! by it, so that the same knowledge has the same answers in either.
 
 use std::collections::HashMap;
 
@@ -8,7 +9,7 @@ use uuid::Uuid;
 use crate::ports::index::Rank;
 
 /// How slowly the worth of a rank falls: the constant of the paper.
-const K: f32 = 60.0;
+pub(super) const K: f32 = 60.0;
 
 /// A passage of the fused list.
 #[derive(Clone, Copy, Debug, PartialEq)]

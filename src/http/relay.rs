@@ -1,0 +1,85 @@
+//! Passes a client on to the gateway that has its turn, and what that says back to the client, byte for byte.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures::StreamExt;
+
+use super::App;
+use super::problem::Problem;
+use crate::domain::{CompanyScope, TurnId};
+use crate::pipeline::ask::Refused;
+use crate::ports::peer::Question;
+
+/// Says to the other gateway that it is asked by one, which it must not pass on again.
+const RELAYED: &str = "turnpike-relayed";
+
+/// On whose behalf.
+#[derive(Clone, Copy)]
+pub(super) struct Client<'a> {
+    pub(super) scope: &'a CompanyScope,
+    pub(super) headers: &'a HeaderMap,
+}
+
+/// A turn's stream from the gateway that has it; none when that gateway does not have it any more or does not answer.
+pub(super) async fn stream(app: &App, client: Client<'_>, url: &str, turn: TurnId, after: usize) -> Option<Response> {
+    let mut question = question(client, format!("{url}/api/unified/turns/{turn}/stream"), false)?;
+    question.headers.push(("last-event-id", after.to_string()));
+    let answer = match app.peer.ask(question).await {
+        Ok(answer) => answer,
+        Err(error) => {
+            metrics::counter!("turnpike_http_relays_total", "outcome" => "unreachable").increment(1);
+            tracing::warn!(gateway.url = url, turn.id = %turn, %error, "a turn's gateway does not answer");
+            return None;
+        }
+    };
+    if answer.status != StatusCode::OK.as_u16() {
+        metrics::counter!("turnpike_http_relays_total", "outcome" => "refused").increment(1);
+        return None;
+    }
+    metrics::counter!("turnpike_http_relays_total", "outcome" => "relayed").increment(1);
+    let mut response = Body::from_stream(answer.body).into_response();
+    let headers = response.headers_mut();
+    let content_type = answer.content_type.and_then(|value| HeaderValue::from_str(&value).ok());
+    headers.insert(
+        header::CONTENT_TYPE,
+        content_type.unwrap_or(HeaderValue::from_static("text/event-stream; charset=utf-8")),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Some(response)
+}
+
+/// Stops a turn at the gateway that runs it.
+pub(super) async fn stop(app: &App, client: Client<'_>, url: &str, turn: TurnId) -> Result<Response, Problem> {
+    let question = question(client, format!("{url}/api/unified/turns/{turn}/stop"), true)
+        .ok_or_else(|| Problem::not_found("turn"))?;
+    let mut answer = app.peer.ask(question).await.map_err(|error| {
+        tracing::warn!(gateway.url = url, turn.id = %turn, %error, "a turn's gateway does not answer");
+        Problem::from(Refused::Unreachable)
+    })?;
+    let mut body = Vec::new();
+    while let Some(piece) = answer.body.next().await {
+        body.extend_from_slice(&piece.map_err(|_| Problem::from(Refused::Unreachable))?);
+    }
+    let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut response = (status, body).into_response();
+    if let Some(value) = answer.content_type.and_then(|value| HeaderValue::from_str(&value).ok()) {
+        response.headers_mut().insert(header::CONTENT_TYPE, value);
+    }
+    Ok(response)
+}
+
+/// None for a request that another gateway has passed on already.
+fn question(client: Client<'_>, url: String, is_post: bool) -> Option<Question> {
+    if client.headers.contains_key(RELAYED) {
+        return None;
+    }
+    let mut headers = vec![(RELAYED, "1".to_owned())];
+    if let Some(key) = client.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()) {
+        headers.push(("authorization", key.to_owned()));
+    }
+    // Where no keys are asked for, the company is named.
+    let url = format!("{url}?company_id={}", client.scope.company());
+    Some(Question { is_post, url, headers })
+}

@@ -1,0 +1,99 @@
+//! The other gateways, as a turn sees them: whose an `Idempotency-Key` is, where a turn runs, and which turn came last in
+//! a conversation. With one process there are none, and nothing is asked.
+//!
+//! What is written is written behind the stream, on tasks of its own; what is read has a bound, and is read beside what
+//! a turn waits for anyway. Only a request that carries an `Idempotency-Key` waits for its claim.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::domain::{CompanyScope, ConversationId, TurnId};
+use crate::ports::cluster::{Claim, Cluster, Whereabouts};
+use crate::runtime::tasks;
+
+use super::live::{RequestKey, TurnHead};
+
+/// How long a question to the others may take.
+const PATIENCE: Duration = Duration::from_millis(300);
+
+/// The other gateways.
+#[derive(Clone, Default)]
+pub struct Neighbours {
+    cluster: Option<Arc<dyn Cluster>>,
+    own_url: Option<String>,
+}
+
+impl Neighbours {
+    /// The gateways of a cluster; `own_url` is where they reach this one.
+    pub fn of(cluster: Option<Arc<dyn Cluster>>, own_url: Option<String>) -> Self {
+        Self { cluster, own_url }
+    }
+
+    /// Whether there may be any.
+    pub(super) fn exist(&self) -> bool {
+        self.cluster.is_some()
+    }
+
+    /// Says, behind the stream, that a turn runs here or has ended.
+    pub(super) fn announce(&self, scope: &CompanyScope, head: &TurnHead, has_ended: bool) {
+        let Some(cluster) = self.cluster.clone() else { return };
+        let turn = Whereabouts {
+            turn_id: head.turn_id,
+            conversation_id: head.conversation_id,
+            url: self.own_url.clone(),
+            has_ended,
+        };
+        let scope = scope.clone();
+        tasks::spawn("announce", async move {
+            if let Err(error) = cluster.announce(&scope, &turn).await {
+                metrics::counter!("turnpike_cluster_errors_total", "operation" => "announce").increment(1);
+                tracing::debug!(turn.id = %turn.turn_id, %error, "the other gateways were not told of a turn");
+            }
+        });
+    }
+
+    /// Claims an `Idempotency-Key` for a turn, and gives the claim that holds; none when nobody can tell.
+    pub(super) async fn claim(&self, scope: &CompanyScope, key: RequestKey<'_>, turn_id: TurnId) -> Option<Claim> {
+        let cluster = self.cluster.as_ref()?;
+        let claim = Claim { key: key.key.to_owned(), fingerprint: key.fingerprint.to_owned(), turn_id };
+        within("claim", cluster.claim(scope, &claim)).await
+    }
+
+    /// Gives a claim up, behind the answer, for a turn that did not begin.
+    pub(super) fn disclaim(&self, scope: &CompanyScope, claim: Claim) {
+        let Some(cluster) = self.cluster.clone() else { return };
+        let scope = scope.clone();
+        tasks::spawn("disclaim", async move {
+            if let Err(error) = cluster.disclaim(&scope, &claim).await {
+                tracing::warn!(turn.id = %claim.turn_id, %error, "a claim of a turn that did not begin stands");
+            }
+        });
+    }
+
+    /// Where another gateway is asked for a turn, if one has it.
+    pub(super) async fn holder(&self, scope: &CompanyScope, turn: TurnId) -> Option<String> {
+        let cluster = self.cluster.as_ref()?;
+        let found = within("whereabouts", cluster.whereabouts(scope, turn)).await??;
+        found.url.filter(|url| self.own_url.as_ref() != Some(url))
+    }
+
+    /// The turn of a conversation that began last, anywhere.
+    pub(super) async fn last_turn(&self, scope: &CompanyScope, conversation: ConversationId) -> Option<Whereabouts> {
+        let cluster = self.cluster.as_ref()?;
+        within("last_turn", cluster.last_turn(scope, conversation)).await?
+    }
+}
+
+async fn within<T>(
+    operation: &'static str,
+    asked: impl Future<Output = Result<T, crate::ports::store::Error>>,
+) -> Option<T> {
+    let reason = match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(Ok(answer)) => return Some(answer),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => format!("no answer within {} ms", PATIENCE.as_millis()),
+    };
+    metrics::counter!("turnpike_cluster_errors_total", "operation" => operation).increment(1);
+    tracing::debug!(operation, reason, "the other gateways are not heard of");
+    None
+}

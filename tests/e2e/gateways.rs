@@ -1,0 +1,142 @@
+//! Two gateways side by side, with a worker behind them: a client may come to either of them at any time.
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::support::client::Client;
+use crate::support::llm::Provider;
+use crate::support::process::{Server, Site};
+use crate::support::{services, wait_for};
+
+/// Two gateways and a worker on servers that other tests use too, under names of their own.
+struct Pair {
+    provider: Provider,
+    one: Server,
+    other: Server,
+    _worker: Server,
+    sites: Vec<Site>,
+    key: String,
+}
+
+impl Pair {
+    async fn start(test: &str, model: &str) -> Option<Self> {
+        let (rabbitmq, mongodb) = (services::rabbitmq(test)?, services::mongodb(test)?);
+        let provider = Provider::start().await;
+        let name = format!("t{}", Uuid::new_v4().simple());
+        let config = format!(
+            "[bus]\nbackend = \"rabbitmq\"\nurl = {rabbitmq:?}\nnamespace = {name:?}\n\
+             [store]\nbackend = \"mongodb\"\nuri = {mongodb:?}\ndatabase = {name:?}\n{}",
+            provider.config("mock", &[model])
+        );
+        tokio::task::block_in_place(|| {
+            let sites: Vec<Site> = (0..3).map(|_| Site::new(&config)).collect();
+            sites[0].ok(&["migrate"]);
+            let key = sites[0].company("acme");
+            let start = |site: &Site, role| Server::start(site.command(&["serve", "--roles", role]));
+            let (one, other) = (start(&sites[0], "gateway"), start(&sites[1], "gateway"));
+            let _worker = start(&sites[2], "worker");
+            Some(Self { provider, one, other, _worker, sites, key })
+        })
+    }
+
+    fn clients(&self) -> (Client, Client) {
+        let one = Client::new(&self.one, "acme", &self.key);
+        let other = one.at(&self.other.base);
+        (one, other)
+    }
+}
+
+/// The user's messages that a provider was asked with last.
+fn questions(body: &Value) -> Vec<String> {
+    let messages = body["messages"].as_array().unwrap();
+    let users = messages.iter().filter(|message| message["role"] == "user");
+    users.map(|message| message["content"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn history_is_whole_at_the_other_gateway_at_once() {
+    let Some(pair) = Pair::start("history_is_whole_at_the_other_gateway_at_once", "instant").await else { return };
+    let (one, other) = pair.clients();
+    for conversation in 0..8 {
+        let session = format!("s-{conversation}");
+        let mut asked = Vec::new();
+        for turn in 0..4 {
+            let question = format!("What about account number {conversation}{turn}, please?");
+            asked.push(question.clone());
+            let client = if turn % 2 == 0 { &one } else { &other };
+            let mut stream = client.ask(&question, &session).await;
+            stream.rest().await;
+            let done = stream.find("done").unwrap_or_else(|| panic!("{:?}", stream.seen));
+            assert_eq!(done["degraded"], serde_json::json!(["embedder"]), "{done}");
+            assert_eq!(questions(&pair.provider.last_body()), asked);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_stands_for_one_turn_at_both_gateways() {
+    let Some(pair) = Pair::start("a_key_stands_for_one_turn_at_both_gateways", "echo").await else { return };
+    let (one, other) = pair.clients();
+    let ask = async |client: &Client, message: &str, key: &str| {
+        client.ask_with(message, "s", &[("idempotency-key", key)]).await
+    };
+    for n in 0..6 {
+        let key = format!("key-{n}");
+        // Both at the same moment, and one more when it is over.
+        let (first, second) = tokio::join!(ask(&one, "How much is it?", &key), ask(&other, "How much is it?", &key));
+        let (mut first, mut second) = (one.turn(first), other.turn(second));
+        let (_, _) = tokio::join!(first.rest(), second.rest());
+        assert_eq!(first.turn_id(), second.turn_id());
+        assert!(!first.text().is_empty() && first.text() == second.text());
+        let mut again = other.turn(ask(&other, "How much is it?", &key).await);
+        again.rest().await;
+        assert_eq!((again.turn_id(), again.text()), (first.turn_id(), first.text()));
+        assert_eq!(ask(&other, "Something else?", &key).await.status(), 422);
+    }
+    assert_eq!(pair.provider.requests(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_goes_on_and_stops_at_the_other_gateway() {
+    let Some(pair) = Pair::start("a_stream_goes_on_and_stops_at_the_other_gateway", "slow").await else { return };
+    let (one, other) = pair.clients();
+    let mut begun = one.ask("How much is it?", "s").await;
+    let last = begun.until("content").await.unwrap();
+    let text = begun.text();
+    let turn = begun.turn_id();
+    drop(begun);
+    let mut resumed = other.turn(other.resume(&turn, last.id).await);
+    let next = resumed.next().await.unwrap();
+    // No event is missed and none comes twice.
+    assert_eq!((next.id, next.kind()), (last.id + 1, "content"));
+    assert_eq!(other.stop(&turn).await, 202);
+    resumed.rest().await;
+    assert_eq!(resumed.find("done").unwrap()["finish_reason"], "stopped");
+    let whole = format!("{text}{}", resumed.text());
+    let stored = wait_for("the turn to be stored", async || other.stored().await.pop()).await;
+    assert_eq!(stored[0]["answer"].as_str().unwrap(), whole);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_whose_gateway_died_is_said_to_be_out_of_reach_until_it_is_mended() {
+    let test = "a_turn_whose_gateway_died_is_said_to_be_out_of_reach_until_it_is_mended";
+    let Some(mut pair) = Pair::start(test, "slow").await else { return };
+    let (one, other) = pair.clients();
+    let mut begun = one.ask("How much is it?", "s").await;
+    begun.until("content").await.unwrap();
+    // The other gateway has to have been told before this one dies.
+    wait_for("the turn to be known elsewhere", async || {
+        other.resume(&begun.turn_id(), 0).await.status().is_success().then_some(())
+    })
+    .await;
+    pair.one.kill();
+    begun.rest().await;
+    let answer = other.resume(&begun.turn_id(), 0).await;
+    assert_eq!(answer.status(), 503);
+    assert!(answer.headers().contains_key("retry-after"));
+    assert_eq!(answer.json::<Value>().await.unwrap()["code"], "turn_unreachable");
+    pair.one = tokio::task::block_in_place(|| Server::start(pair.sites[0].command(&["serve", "--roles", "gateway"])));
+    let stored = wait_for("the turn to be stored", async || other.stored().await.pop()).await;
+    assert_eq!(stored[0]["finish_reason"], "interrupted");
+    assert!(stored[0]["answer"].as_str().unwrap().starts_with(&begun.text()));
+}
