@@ -14,6 +14,7 @@ test: tools ## Install what the tests need, and run them all
 	$(CARGO) test --no-run
 	@TURNPIKE_BIN=target/debug/turnpike scripts/pull-models $(MODELS)
 	TURNPIKE_MODELS=$(CURDIR)/$(MODELS) $(CARGO) test --no-fail-fast
+	@scripts/check-deploy
 
 bench: ## Measure, side by side with what each number is compared with
 	$(CARGO) build --release --benches
@@ -29,7 +30,7 @@ lint: ## Formatting, clippy with warnings as errors, documentation, the directio
 models: ## Bring ONNX Runtime and an embedding model into the data directory
 	$(CARGO) run --release -- models pull
 
-tools: ## Install the browser that the page's tests use (Debian)
+tools: ## Install what the tests use: a browser, RabbitMQ (Debian), a server of MongoDB's protocol (PyPI)
 	@scripts/install-test-tools
 
 build:

@@ -1,6 +1,6 @@
 //! The numbers of the design, measured through the real binary on loopback and printed beside what each is compared
 //! with and what it has to reach. `make bench` runs all of it; words after `--` choose parts: `token gaps spool start
-//! frames`. `TURNPIKE_BENCH_QUICK=1` makes all counts small, to see that every part works.
+//! frames publishing search broker`. `TURNPIKE_BENCH_QUICK=1` makes all counts small, to see that every part works.
 //!
 //! Machines are noisy, so what is compared takes turns in short rounds, and what processor time can say is not said by
 //! the clock.
@@ -16,6 +16,8 @@
     reason = "a measurement that cannot go on has failed, and its figures are far below 2^52"
 )]
 
+#[path = "numbers/broker.rs"]
+mod broker;
 #[path = "numbers/client.rs"]
 mod client;
 #[path = "numbers/first_token.rs"]
@@ -32,6 +34,10 @@ mod nginx;
 mod proc;
 #[path = "numbers/provider.rs"]
 mod provider;
+#[path = "numbers/publishing.rs"]
+mod publishing;
+#[path = "numbers/remote_search.rs"]
+mod remote_search;
 #[path = "numbers/sites.rs"]
 mod sites;
 #[path = "numbers/spool.rs"]
@@ -85,6 +91,15 @@ fn main() {
         }
         if is_chosen("frames") {
             frames::measure(effort).await;
+        }
+        if is_chosen("publishing") {
+            publishing::measure(effort).await;
+        }
+        if is_chosen("search") {
+            remote_search::measure(effort).await;
+        }
+        if is_chosen("broker") {
+            broker::measure(effort).await;
         }
     });
     println!("\nAll of it took {:.0} s.", started.elapsed().as_secs_f64());

@@ -13,7 +13,7 @@ use turnpike::knowledge::sparse::SparseEncoder;
 use turnpike::ports::index::KnowledgeIndex;
 use turnpike::ports::store::DocumentRegister;
 use turnpike::roles::data_dir::DataDir;
-use turnpike::roles::parts;
+use turnpike::roles::embedder;
 
 use crate::sites::COMPANY;
 use crate::support::process::Site;
@@ -83,7 +83,7 @@ pub(crate) async fn put(site: &Site, passages: usize) {
     })
     .unwrap();
     // The model is loaded for its fingerprint alone.
-    let encoder = parts::encoder(parts::embedder(&settings).unwrap().as_ref());
+    let encoder = embedder::encoder(embedder::open(&settings).unwrap().as_ref());
     let dimensions = encoder.dense.as_ref().map(|dense| dense.dimensions);
     let dir = DataDir::open(&settings.data_dir).unwrap();
     let store = SqliteStore::open(&dir.store()).unwrap();

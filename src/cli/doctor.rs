@@ -100,7 +100,7 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
             match steps {
                 Ok(steps) if steps.is_empty() => found("migrations", State::Ok, format!("{engine} is up to date")),
                 Ok(steps) => {
-                    let steps = steps.join("; ");
+                    let steps = migrations::in_short(&steps);
                     found("migrations", State::Broken, format!("{engine}: {steps}; run `turnpike migrate`"));
                 }
                 Err(reason) => found("migrations", State::Broken, format!("{engine}: {reason}")),
@@ -157,8 +157,8 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
 
 async fn store(settings: &Settings, stores: &Stores) -> (State, String, Option<Vec<Company>>) {
     let engine = match (&settings.store, &stores.shared) {
-        (config::Store::MongoDb { database, .. }, Some(shared)) => match shared.mongodb.describe().await {
-            Ok(server) => format!("{server}, database {database}"),
+        (config::Store::MongoDb { .. }, Some(shared)) => match shared.mongodb.describe().await {
+            Ok(server) => format!("MongoDB {server}"),
             Err(error) => return (State::Broken, format!("MongoDB: {error}; is MONGODB_URI right?"), None),
         },
         _ => "SQLite, migrated".to_owned(),

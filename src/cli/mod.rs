@@ -14,6 +14,8 @@ mod config;
 mod demo;
 mod doctor;
 mod eval;
+mod export;
+mod import;
 mod ingest;
 mod migrate;
 mod models;
@@ -74,6 +76,10 @@ enum Command {
     Ingest(ingest::Arguments),
     /// Encode a company's knowledge anew, after the embedding model changed
     Reindex(ingest::ReindexArguments),
+    /// Write companies into a folder, to bring them to other backends
+    Export(export::Arguments),
+    /// Bring exported companies, and read them back to compare
+    Import(import::Arguments),
     /// Search a company's knowledge
     Search(search::Arguments),
     /// Talk to a company's chatbot in the terminal
@@ -128,6 +134,8 @@ fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Company(command) => Box::pin(company::run(common, command)),
         Command::Ingest(arguments) => Box::pin(ingest::run(common, arguments)),
         Command::Reindex(arguments) => Box::pin(ingest::reindex(common, arguments)),
+        Command::Export(arguments) => Box::pin(export::run(common, arguments)),
+        Command::Import(arguments) => Box::pin(import::run(common, arguments)),
         Command::Search(arguments) => Box::pin(search::run(common, arguments)),
         Command::Chat(arguments) => Box::pin(chat::run(common, arguments)),
         Command::Webhook(command) => Box::pin(webhook::run(common, command)),

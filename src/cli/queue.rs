@@ -76,7 +76,9 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             } else {
                 say!("{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}  ", "queue", "accepted", "done", "dead", "pending", "erased");
                 let waiting = spool.accepted - spool.forwarded;
-                say!("{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}", "spool", spool.accepted, spool.forwarded, 0, waiting, 0);
+                // With RabbitMQ the spools are the gateways', and this one is at most one of them.
+                let name = if stores.shared.is_some() { "spool of this host" } else { "spool" };
+                say!("{name:<20}{:>10}{:>10}{:>8}{:>10}{:>8}", spool.accepted, spool.forwarded, 0, waiting, 0);
                 for account in &accounts {
                     say!(
                         "{:<20}{:>10}{:>10}{:>8}{:>10}{:>8}  {}",

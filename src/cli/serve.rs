@@ -75,7 +75,9 @@ async fn refuse_unmigrated(settings: &Arc<Settings>, open: &Open) -> anyhow::Res
             Ok(steps) if steps.is_empty() => {}
             // A worker does not touch the index.
             Ok(_) if finding.engine == "Qdrant" && open.parts().is_none() => {}
-            Ok(steps) => bail!("{} is not migrated: {}; run `turnpike migrate`", finding.engine, steps.join("; ")),
+            Ok(steps) => {
+                bail!("{} is not migrated: {}; run `turnpike migrate`", finding.engine, migrations::in_short(&steps))
+            }
             Err(reason) => {
                 tracing::warn!(engine = finding.engine, reason, "a server is away; the service starts without it")
             }

@@ -251,6 +251,10 @@ impl Bus for MemoryBus {
         Ok(0)
     }
 
+    async fn sweep(&self) -> Result<u64, bus::Error> {
+        Ok(0)
+    }
+
     async fn erase(&self, _: &CompanyScope) -> Result<u64, bus::Error> {
         Ok(0)
     }

@@ -223,9 +223,7 @@ pub trait Bus: Send + Sync {
     ///
     /// # Errors
     /// When the bus cannot be reached.
-    async fn sweep(&self) -> Result<u64, Error> {
-        Ok(0)
-    }
+    async fn sweep(&self) -> Result<u64, Error>;
 
     /// Removes a company's messages from all queues and dead letters. Says how many.
     ///

@@ -183,9 +183,7 @@ pub trait KnowledgeIndex: Send + Sync {
     ///
     /// # Errors
     /// When the index cannot be asked.
-    async fn is_isolated(&self) -> Result<bool, Error> {
-        Ok(true)
-    }
+    async fn is_isolated(&self) -> Result<bool, Error>;
 
     /// Whether the index can be asked.
     ///

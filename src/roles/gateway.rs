@@ -47,14 +47,12 @@ impl Gateway {
         let stop = CancellationToken::new();
         let forward = spool::forward::run(spool.clone(), parts.bus.clone(), stop.clone());
         let mut running = vec![tasks::spawn("forward", forward)];
-        if let Some(shared) = &parts.stores.shared {
-            if settings.bus.is_shared() {
-                let (store, directory) = (parts.stores.conversations.clone(), parts.stores.directory.clone());
-                let ends = Arc::new(TurnEnds::new(store, directory, shared.ledger.clone()));
-                let resend = settings.spool.resend_after;
-                let verify = spool::verify::run(spool.clone(), ends, parts.bus.clone(), resend, stop.clone());
-                running.push(tasks::spawn("verify", verify));
-            }
+        if let Some(shared) = parts.stores.shared.as_ref().filter(|_| settings.bus.is_shared()) {
+            let (store, directory) = (parts.stores.conversations.clone(), parts.stores.directory.clone());
+            let ends = Arc::new(TurnEnds::new(store, directory, shared.ledger.clone()));
+            let resend = settings.spool.resend_after;
+            let verify = spool::verify::run(spool.clone(), ends, parts.bus.clone(), resend, stop.clone());
+            running.push(tasks::spawn("verify", verify));
         }
         let (catalog, warming) = (Arc::clone(&parts.catalog), Arc::clone(&engine));
         tasks::spawn("warm", async move {

@@ -35,6 +35,16 @@ pub async fn migrate(settings: &Arc<Settings>, stores: &Stores, encoder: &Encode
     run(settings, stores, encoder, true).await
 }
 
+/// The first of many steps, and how many more there are.
+pub fn in_short(steps: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let first = steps.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join("; ");
+    match steps.len().saturating_sub(SHOWN) {
+        0 => first,
+        more => format!("{first}; and {more} more"),
+    }
+}
+
 async fn run(
     settings: &Arc<Settings>,
     stores: &Stores,

@@ -27,7 +27,13 @@ pub fn log(settings: &Telemetry) {
             let others = own.min(tracing::level_filters::LevelFilter::WARN);
             // What it warns of are settings of a server that it is not run in.
             let engine = own.min(tracing::level_filters::LevelFilter::ERROR);
-            Targets::new().with_target("turnpike", own).with_target("qdrant_edge", engine).with_default(others)
+            // What it says of errors the bus says too; what it says of messages that came back holds their texts.
+            let lapin = tracing::level_filters::LevelFilter::OFF;
+            Targets::new()
+                .with_target("turnpike", own)
+                .with_target("qdrant_edge", engine)
+                .with_target("lapin", lapin)
+                .with_default(others)
         }
     };
     let layer = if settings.log_json {

@@ -106,6 +106,10 @@ impl Bus for Memory {
         Ok(0)
     }
 
+    async fn sweep(&self) -> Result<u64, bus::Error> {
+        Ok(0)
+    }
+
     async fn erase(&self, _: &CompanyScope) -> Result<u64, bus::Error> {
         Ok(0)
     }

@@ -79,7 +79,7 @@ impl Export<'_> {
             self.write(scope, kind, &mut writer).await?;
             self.progress.at(id, PURPOSE, kind, writer.rows());
             manifest.note(id, kind, writer.finish()?);
-            self.note(manifest)?;
+            manifest.write(self.notes)?;
         }
         // Both are of one reading, and so are the heads and the turns that they count.
         if self.is_kept(scope, Kind::Conversations, manifest)? && self.is_kept(scope, Kind::Turns, manifest)? {
@@ -93,7 +93,7 @@ impl Export<'_> {
         let missing = walk.write(&mut heads, &mut turns, self.progress).await?;
         manifest.note(id, Kind::Conversations, heads.finish()?);
         manifest.note(id, Kind::Turns, turns.finish()?);
-        self.note(manifest)?;
+        manifest.write(self.notes)?;
         Ok(missing)
     }
 
@@ -124,17 +124,6 @@ impl Export<'_> {
             Err(Error::Missing(_) | Error::Size { .. } | Error::Damaged(_)) => Ok(false),
             Err(error) => Err(error),
         }
-    }
-
-    /// Writes down what is complete. What an earlier run wrote and this one has not come to yet stays known.
-    fn note(&self, manifest: &Manifest) -> Result<(), Error> {
-        let mut all = self.before.clone().unwrap_or_else(|| Manifest::begun(manifest.made_at));
-        for company in &manifest.companies {
-            for (kind, entry) in &company.files {
-                all.note(&company.id, *kind, entry.clone());
-            }
-        }
-        all.write(self.notes)
     }
 }
 

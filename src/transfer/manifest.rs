@@ -43,15 +43,8 @@ pub enum Kind {
 
 impl Kind {
     /// All of them, in the order in which they are written.
-    pub const ALL: [Self; 7] = [
-        Self::Company,
-        Self::Keys,
-        Self::Endpoints,
-        Self::Documents,
-        Self::Passages,
-        Self::Conversations,
-        Self::Turns,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::Company, Self::Keys, Self::Endpoints, Self::Documents, Self::Passages, Self::Conversations, Self::Turns];
 
     /// The file's name.
     pub fn file_name(self) -> &'static str {

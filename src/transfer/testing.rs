@@ -146,12 +146,7 @@ impl Directory for Memory {
 
 #[async_trait]
 impl ConversationStore for Memory {
-    async fn append(
-        &self,
-        _: &CompanyScope,
-        _: &TurnRecord,
-        _: Option<OffsetDateTime>,
-    ) -> Result<Appended, Error> {
+    async fn append(&self, _: &CompanyScope, _: &TurnRecord, _: Option<OffsetDateTime>) -> Result<Appended, Error> {
         unreachable!()
     }
 
@@ -188,7 +183,8 @@ impl ConversationStore for Memory {
     }
 
     async fn turns(&self, _: &CompanyScope, page: &Page) -> Result<(Vec<StoredTurn>, Option<String>), Error> {
-        let after: Option<(ConversationId, u64)> = page.after.as_ref().map(|cursor| serde_json::from_str(cursor).unwrap());
+        let after: Option<(ConversationId, u64)> =
+            page.after.as_ref().map(|cursor| serde_json::from_str(cursor).unwrap());
         let limit = page.limit.min(self.page);
         let given = self.read(|state| {
             let mut rest = state.turns.iter().filter(|(key, _)| after.is_none_or(|after| **key > after));
@@ -309,6 +305,10 @@ impl KnowledgeIndex for Memory {
 
     async fn erase(&self, _: &CompanyScope) -> Result<usize, index::Error> {
         unreachable!()
+    }
+
+    async fn is_isolated(&self) -> Result<bool, index::Error> {
+        Ok(true)
     }
 
     async fn check(&self) -> Result<(), index::Error> {

@@ -36,7 +36,10 @@ impl Encode for Mine {
 
     async fn encode(&self, passages: Vec<Passage>) -> Result<Vec<EncodedPassage>, String> {
         let sparse = SparseVector { indices: vec![99], values: vec![1.0] };
-        Ok(passages.into_iter().map(|passage| EncodedPassage { passage, dense: None, sparse: sparse.clone() }).collect())
+        Ok(passages
+            .into_iter()
+            .map(|passage| EncodedPassage { passage, dense: None, sparse: sparse.clone() })
+            .collect())
     }
 }
 

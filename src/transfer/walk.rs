@@ -88,7 +88,8 @@ impl Walk<'_> {
         let mut stored = self.from.conversations.conversation(self.scope, id).await?;
         for attempt in 1..=TRIES {
             let Some(head) = &stored else { break };
-            let Some(behind) = head.last_sequence.checked_sub(seen.head.last_sequence).filter(|&behind| behind > 0) else {
+            let Some(behind) = head.last_sequence.checked_sub(seen.head.last_sequence).filter(|&behind| behind > 0)
+            else {
                 break;
             };
             // Room for those that come in meanwhile, since the last ones are what is given.
@@ -144,12 +145,7 @@ impl Seen {
             // A question and an answer each, which is all but always so.
             head.message_count.saturating_sub(2 * ahead)
         };
-        Conversation {
-            message_count,
-            last_sequence: self.head.last_sequence,
-            updated_at: self.head.updated_at,
-            ..head
-        }
+        Conversation { message_count, last_sequence: self.head.last_sequence, updated_at: self.head.updated_at, ..head }
     }
 }
 

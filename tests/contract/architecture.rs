@@ -100,7 +100,7 @@ fn scopes_are_granted_where_someone_was_checked_and_nowhere_else() {
 fn technologies_stay_in_their_adapters() {
     let homes: &[(&str, &[&str])] = &[
         ("rusqlite", &["src/adapters/"]),
-        ("lapin", &["src/adapters/bus/"]),
+        ("lapin::", &["src/adapters/bus/"]),
         ("mongodb::", &["src/adapters/store/", "src/roles/"]),
         ("bson::", &["src/adapters/store/"]),
         ("qdrant_client", &["src/adapters/index/"]),

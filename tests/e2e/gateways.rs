@@ -54,18 +54,23 @@ fn questions(body: &Value) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn history_is_whole_at_the_other_gateway_at_once() {
-    let Some(pair) = Pair::start("history_is_whole_at_the_other_gateway_at_once", "instant").await else { return };
+async fn history_is_whole_at_the_other_gateway_when_the_client_names_the_turn_before() {
+    let test = "history_is_whole_at_the_other_gateway_when_the_client_names_the_turn_before";
+    let Some(pair) = Pair::start(test, "instant").await else { return };
     let (one, other) = pair.clients();
-    for conversation in 0..8 {
+    for conversation in 0..6 {
         let session = format!("s-{conversation}");
-        let mut asked = Vec::new();
+        let (mut asked, mut previous) = (Vec::new(), Value::Null);
         for turn in 0..4 {
-            let question = format!("What about account number {conversation}{turn}, please?");
+            let question = format!("I want to open account number {conversation}{turn} at your bank today");
             asked.push(question.clone());
             let client = if turn % 2 == 0 { &one } else { &other };
-            let mut stream = client.ask(&question, &session).await;
+            let mut body = client.body(&question, &session);
+            body["previous_turn_id"] = previous;
+            let request = client.post("/api/unified/chat-stream").json(&body);
+            let mut stream = client.turn(request.send().await.unwrap());
             stream.rest().await;
+            previous = stream.turn_id().into();
             let done = stream.find("done").unwrap_or_else(|| panic!("{:?}", stream.seen));
             assert_eq!(done["degraded"], serde_json::json!(["embedder"]), "{done}");
             assert_eq!(questions(&pair.provider.last_body()), asked);
@@ -74,11 +79,34 @@ async fn history_is_whole_at_the_other_gateway_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_turn_that_the_other_gateway_has_heard_of_is_waited_for() {
+    let test = "a_turn_that_the_other_gateway_has_heard_of_is_waited_for";
+    let Some(pair) = Pair::start(test, "echo").await else { return };
+    let (one, other) = pair.clients();
+    for conversation in 0..4 {
+        let session = format!("s-{conversation}");
+        let first = format!("I want to open account number {conversation} at your bank today");
+        let second = format!("Please send the papers for account {conversation} to my address in town");
+        let mut stream = one.ask(&first, &session).await;
+        stream.until("content").await;
+        wait_for("the turn to be heard of", async || {
+            other.resume(&stream.turn_id(), 0).await.status().is_success().then_some(())
+        })
+        .await;
+        stream.rest().await;
+        // The client says nothing of the turn before, and comes at once.
+        other.ask(&second, &session).await.rest().await;
+        assert_eq!(questions(&pair.provider.last_body()), [first, second]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_stands_for_one_turn_at_both_gateways() {
     let Some(pair) = Pair::start("a_key_stands_for_one_turn_at_both_gateways", "echo").await else { return };
     let (one, other) = pair.clients();
+    // A session for each key: the provider is to be asked once for each turn, and not for the meaning of a follow-up.
     let ask = async |client: &Client, message: &str, key: &str| {
-        client.ask_with(message, "s", &[("idempotency-key", key)]).await
+        client.ask_with(message, key, &[("idempotency-key", key)]).await
     };
     for n in 0..6 {
         let key = format!("key-{n}");

@@ -19,6 +19,7 @@ mod cli;
 mod crash;
 mod gateways;
 mod limits;
+mod moving;
 mod page;
 mod providers;
 mod receiver;

@@ -1,7 +1,8 @@
-//! A server that speaks Qdrant's protocol over `qdrant-edge`, and fails when it is told to. Its data is in this process,
-//! and survives that the server is stopped and started again at the same port.
+//! A server that speaks Qdrant's protocol over `qdrant-edge`, and fails when it is told to. Its data is in this
+//! process, and survives that the server is stopped and started again at the same port.
 
 mod collection;
+mod rarity;
 mod services;
 mod wire;
 
@@ -12,8 +13,10 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use qdrant_client::qdrant::collections_server::CollectionsServer;
+use qdrant_client::qdrant::condition::ConditionOneOf;
 use qdrant_client::qdrant::points_server::PointsServer;
 use qdrant_client::qdrant::qdrant_server::QdrantServer as HealthServer;
+use qdrant_client::qdrant::{Condition, Filter};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Notify;
@@ -42,6 +45,8 @@ struct State {
     faults: Mutex<Faults>,
     changed: Notify,
     calls: Mutex<HashMap<&'static str, usize>>,
+    /// Filters that came in and do not say whose points they are for.
+    unscoped: Mutex<Vec<String>>,
 }
 
 #[derive(Default)]
@@ -49,8 +54,10 @@ struct Faults {
     delay: Duration,
     /// Calls that are let in before the next ones fail, how many fail then, and how.
     failing: Option<(usize, usize, Code)>,
-    /// Calls that wait until they are released.
-    held: Option<&'static str>,
+    /// The kind of the next call to hold.
+    hold: Option<&'static str>,
+    /// Whether the call that came then still waits.
+    is_holding: bool,
 }
 
 impl QdrantServer {
@@ -63,6 +70,7 @@ impl QdrantServer {
             faults: Mutex::default(),
             changed: Notify::new(),
             calls: Mutex::default(),
+            unscoped: Mutex::default(),
         });
         let mut server = Self { state, address: ([127, 0, 0, 1], 0).into(), runtime: None };
         server.resume();
@@ -140,9 +148,14 @@ impl QdrantServer {
         self.state.faults.lock().failing = Some((calls, usize::MAX, code));
     }
 
-    /// Calls of a kind come in and wait until the server recovers.
-    pub fn hold(&self, name: &'static str) {
-        self.state.faults.lock().held = Some(name);
+    /// The next call of a kind comes in and waits until the server recovers. Others pass it by.
+    pub fn hold_next(&self, name: &'static str) {
+        self.state.faults.lock().hold = Some(name);
+    }
+
+    /// Whether a call came that is held.
+    pub fn is_holding(&self) -> bool {
+        self.state.faults.lock().is_holding
     }
 
     /// No call fails any more, and none is slow or held.
@@ -164,6 +177,11 @@ impl QdrantServer {
     /// All calls that came in.
     pub fn all_calls(&self) -> usize {
         self.state.calls.lock().values().sum()
+    }
+
+    /// Filters that came in and do not say whose points they are for.
+    pub fn unscoped(&self) -> Vec<String> {
+        self.state.unscoped.lock().clone()
     }
 
     /// Builds the graphs of all collections, which a real server does by itself.
@@ -198,16 +216,7 @@ impl State {
             };
             (faults.delay, failure)
         };
-        loop {
-            let changed = self.changed.notified();
-            tokio::pin!(changed);
-            // From here on a change is not missed.
-            changed.as_mut().enable();
-            if self.faults.lock().held != Some(name) {
-                break;
-            }
-            changed.await;
-        }
+        self.wait_while_held(name).await;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
@@ -220,6 +229,38 @@ impl State {
             return Err(Status::unauthenticated("Invalid API key or JWT"));
         }
         Ok(())
+    }
+
+    /// Notes a filter that would reach more than the points of one company, or those that are named.
+    fn note_scope(&self, filter: Option<&Filter>) {
+        let is_scope = |condition: &Condition| match &condition.condition_one_of {
+            Some(ConditionOneOf::Field(field)) => field.key == "company_id",
+            Some(ConditionOneOf::HasId(_)) => true,
+            _ => false,
+        };
+        if !filter.is_some_and(|filter| filter.must.iter().any(is_scope)) {
+            self.unscoped.lock().push(format!("{filter:?}"));
+        }
+    }
+
+    async fn wait_while_held(&self, name: &'static str) {
+        {
+            let mut faults = self.faults.lock();
+            if faults.hold != Some(name) {
+                return;
+            }
+            (faults.hold, faults.is_holding) = (None, true);
+        }
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            // From here on a change is not missed.
+            changed.as_mut().enable();
+            if !self.faults.lock().is_holding {
+                return;
+            }
+            changed.await;
+        }
     }
 
     fn collection(&self, name: &str) -> Result<Arc<Collection>, Status> {

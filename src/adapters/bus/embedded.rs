@@ -109,6 +109,10 @@ impl Bus for EmbeddedBus {
         Ok(count)
     }
 
+    async fn sweep(&self) -> Result<u64, Error> {
+        Ok(0)
+    }
+
     async fn erase(&self, scope: &CompanyScope) -> Result<u64, Error> {
         let company = scope.company().clone();
         let count = self.database.write(move |connection| tables::erase(connection, &company)).await?;

@@ -2,7 +2,7 @@
 //!
 //! The server keeps messages, and a ledger keeps the books that it does not keep: what became of each message that is to
 //! be delivered, and which messages were given up. What a broken queue has lost is found there and published again, by
-//! [`RabbitBus::sweep`].
+//! [`Bus::sweep`].
 //!
 //! A message that waits for a second or longer waits in the delay levels (`migrations/rabbitmq`); nobody holds it there.
 //! Connections are made for ever, and queues that are gone are declared again; until then `publish` fails after a while
@@ -141,15 +141,6 @@ impl RabbitBus {
         pending
     }
 
-    /// Publishes again what the ledger holds as overdue. To be called every few seconds, by any number of processes. Says
-    /// how many messages it were.
-    ///
-    /// # Errors
-    /// When the ledger or the server cannot be reached.
-    pub async fn sweep(&self) -> Result<u64, Error> {
-        self.shared.sweep().await
-    }
-
     /// The shelf of a queue, and the consumer that fills it.
     fn shelf(&self, queue: Queue) -> &Arc<Shelf> {
         let place = match queue {
@@ -175,6 +166,11 @@ impl RabbitBus {
 impl Bus for RabbitBus {
     async fn publish(&self, messages: &[Message]) -> Result<(), Error> {
         self.shared.send(messages).await
+    }
+
+    /// What the ledger holds as overdue is published again.
+    async fn sweep(&self) -> Result<u64, Error> {
+        self.shared.sweep().await
     }
 
     async fn take(&self, queue: Queue) -> Result<Box<dyn Taken>, Error> {

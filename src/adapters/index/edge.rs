@@ -157,6 +157,11 @@ impl KnowledgeIndex for EdgeIndex {
         self.on(scope, CompanyIndex::erase).await
     }
 
+    /// Each company has a shard of its own.
+    async fn is_isolated(&self) -> Result<bool, Error> {
+        Ok(true)
+    }
+
     async fn check(&self) -> Result<(), Error> {
         let dir = self.0.dir.clone();
         blocking(move || files::check_writable(&dir)).await

@@ -1,6 +1,6 @@
 //! Weighted reciprocal rank fusion (Cormack, Clarke and Büttcher, "Reciprocal Rank Fusion outperforms Condorcet and
-//! individual Rank Learning Methods", 2009), with ties broken by id: the engine's own has no fixed order. Both adapters rank
-//! by it, so that the same knowledge has the same answers in either.
+//! individual Rank Learning Methods", 2009), with ties broken by id: the engine's own has no fixed order. Both
+//! adapters rank by it, so that the same knowledge has the same answers in either.
 
 use std::collections::HashMap;
 

@@ -1,7 +1,7 @@
 //! The knowledge index on a Qdrant server: one collection for all companies.
 //!
-//! Every point names its company, and every request that reads or writes points is filtered by it. Rankings are those of
-//! the embedded index: the same sparse encoder, the same fusion, and word frequencies counted per company where the
+//! Every point names its company, and every request that reads or writes points is filtered by it. Rankings are those
+//! of the embedded index: the same sparse encoder, the same fusion, and word frequencies counted per company where the
 //! server can (1.19).
 
 mod client;
@@ -29,8 +29,7 @@ use self::version::Version;
 use crate::config::Secret;
 use crate::domain::knowledge::{EncodedPassage, Passage};
 use crate::domain::{CompanyId, CompanyScope, DocumentId};
-use crate::ports::index::Hit;
-use crate::ports::index::{Contents, Encoder, Error, KnowledgeIndex, Query};
+use crate::ports::index::{Contents, Encoder, Error, Hit, KnowledgeIndex, Query};
 
 /// Companies whose marker is remembered.
 const REMEMBERED: u64 = 10_000;

@@ -40,7 +40,10 @@ impl Ingester {
 
     /// Gives passages their vectors. Those in a language that the embedding model does not know get none: theirs would
     /// stand near questions that they have nothing to do with.
-    pub(super) async fn encode(&self, passages: Vec<Passage>) -> Result<Vec<EncodedPassage>, Error> {
+    ///
+    /// # Errors
+    /// When the embedding model fails.
+    pub async fn encode(&self, passages: Vec<Passage>) -> Result<Vec<EncodedPassage>, Error> {
         let mut dense: Vec<Option<Vec<f32>>> = vec![None; passages.len()];
         if let Some(embedder) = &self.embedder {
             let knows =

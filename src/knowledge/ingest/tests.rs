@@ -75,6 +75,10 @@ impl KnowledgeIndex for Memory {
         Ok(0)
     }
 
+    async fn is_isolated(&self) -> Result<bool, index::Error> {
+        Ok(true)
+    }
+
     async fn check(&self) -> Result<(), index::Error> {
         Ok(())
     }

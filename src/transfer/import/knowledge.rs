@@ -26,7 +26,9 @@ pub(super) async fn import(
 ) -> Result<Option<Encoder>, Error> {
     let documents: Vec<Document> = archive.all(scope.company(), Kind::Documents)?;
     let mut rows = archive.reader(scope.company(), Kind::Passages)?;
-    let Some(Head { encoder }) = rows.next()? else { return Err(rows.wrong("the line that names the encoder is missing")) };
+    let Some(Head { encoder }) = rows.next()? else {
+        return Err(rows.wrong("the line that names the encoder is missing"));
+    };
     let other = encoder.filter(|encoder| encoder != encode.encoder());
     let mut import = Import {
         to,

@@ -71,7 +71,8 @@ async fn settles_nothing_that_another_process_erased() {
     let server = open(folder.path());
     server.publish(&[turn("in work"), turn("read ahead")]).await.unwrap();
     let taken = take(&server, Queue::Persist).await;
-    assert_eq!(open(folder.path()).erase(&scope("comp_a")).await.unwrap(), 2);
+    // Turns lie in two queues, to be stored and to be counted.
+    assert_eq!(open(folder.path()).erase(&scope("comp_a")).await.unwrap(), 4);
     let follow_up = message("webhook.attempt", "comp_a", "of an erased turn");
     taken.settle(Settlement::Done { follow_ups: vec![follow_up] }).await.unwrap();
     // What was read ahead is forgotten within the second; settling it sooner changes nothing.

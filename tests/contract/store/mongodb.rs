@@ -1,5 +1,9 @@
 //! The MongoDB store, each test in a database of its own, and what it promises beyond the contract.
 
+mod faults;
+mod migrations;
+mod upkeep;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +14,8 @@ use uuid::Uuid;
 
 use super::Store;
 use crate::analytics::Counters;
+use crate::cluster::Processes;
+use crate::ledger::Books;
 use crate::support::services;
 
 /// A database of a test's own, which is dropped with it.
@@ -35,9 +41,20 @@ impl Base {
         self.open_within(Duration::from_secs(20))
     }
 
+    /// A store whose operations may take so long.
     pub(crate) fn open_within(&self, timeout: Duration) -> MongoStore {
+        self.open_as(&self.name, timeout)
+    }
+
+    /// A store whose client has a name, so that a server can be made to fail it alone.
+    pub(crate) fn open_as(&self, client: &str, timeout: Duration) -> MongoStore {
+        let joint = match (self.uri.contains('?'), self.uri.matches('/').count() > 2) {
+            (true, _) => "&",
+            (false, true) => "?",
+            (false, false) => "/?",
+        };
         let settings = Settings {
-            uri: Secret::new(&self.uri),
+            uri: Secret::new(format!("{}{joint}appName={client}", self.uri)),
             database: self.name.clone(),
             max_pool_size: 16,
             min_pool_size: 0,
@@ -79,4 +96,18 @@ pub(crate) async fn fresh_counters() -> Option<Counters> {
     let base = Base::new()?;
     let store = Arc::new(base.migrated().await);
     Some(Counters { analytics: store.clone(), conversations: store, _guard: Box::new(base) })
+}
+
+/// An empty ledger, seen by two processes.
+pub(crate) async fn fresh_books() -> Option<Books> {
+    let base = Base::new()?;
+    let (ledger, other) = (Arc::new(base.migrated().await), Arc::new(base.open()));
+    Some(Books { ledger, other, _guard: Box::new(base) })
+}
+
+/// An empty cluster, seen by two processes.
+pub(crate) async fn fresh_processes() -> Option<Processes> {
+    let base = Base::new()?;
+    let (cluster, other) = (Arc::new(base.migrated().await), Arc::new(base.open()));
+    Some(Processes { cluster, other, _guard: Box::new(base) })
 }

@@ -1,10 +1,6 @@
 //! One collection of the tests' server: a `qdrant-edge` shard, and the little that a server does around one.
-//!
-//! How rare a word is, is counted here and not in the engine, since the engine cannot count it over a part of the points:
-//! the server's `idf.corpus`. The formula is the engine's own.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
@@ -18,16 +14,12 @@ use qdrant_edge::{
     EdgeSparseVectorParams, EdgeVectorParams, FieldIndexOperations, Filter, Fusion, HasIdCondition, KeywordIndexParams,
     NamedQuery, PayloadFieldSchema, PayloadSchemaParams, PointId, PointInsertOperations, PointOperations, PointStruct,
     Prefetch, QueryEnum, QueryRequest, Record, ScoredPoint, ScoringQuery, ScrollRequest, UpdateOperation, Vector,
-    VectorInternal, VectorNameOperations, VectorStructInternal, Vectors, WalOptions, WithPayloadInterface, WithVector,
+    VectorInternal, VectorNameOperations, Vectors, WalOptions, WithPayloadInterface, WithVector,
 };
 use tonic::Status;
 
+use super::rarity::Rarity;
 use super::wire::{self, engine, invalid, unknown};
-
-/// In how many vectors of a corpus each dimension stands, and how many vectors that are.
-type Frequencies = (HashMap<u32, u32>, usize);
-/// A corpus as it was when its frequencies were counted: the vector's name, the filter, and the writes until then.
-type Corpus = (String, String, u64);
 
 pub(super) struct Collection {
     shard: EdgeShard,
@@ -37,7 +29,7 @@ pub(super) struct Collection {
     /// Held by writers alone for a whole request, so that what a condition saw is still so when it is written.
     writers: RwLock<()>,
     writes: AtomicU64,
-    counted: Mutex<HashMap<Corpus, Arc<Frequencies>>>,
+    rarity: Rarity,
     _dir: tempfile::TempDir,
 }
 
@@ -77,7 +69,7 @@ impl Collection {
             payload_schema: Mutex::default(),
             writers: RwLock::new(()),
             writes: AtomicU64::new(0),
-            counted: Mutex::default(),
+            rarity: Rarity::default(),
             _dir: dir,
         })
     }
@@ -291,51 +283,8 @@ impl Collection {
         if self.sparse(name).map(|params| params.modifier()) != Some(q::Modifier::Idf) {
             return Ok(values);
         }
-        let counted = self.frequencies(name, corpus)?;
-        let (frequencies, all) = (&counted.0, counted.1 as f32);
-        let rarity = |index: &u32| {
-            let having = frequencies.get(index).copied().unwrap_or(0) as f32;
-            ((all - having + 0.5) / (having + 0.5) + 1.0).ln()
-        };
-        Ok(indices.iter().zip(values).map(|(index, value)| value * rarity(index)).collect())
-    }
-
-    fn frequencies(&self, name: &str, corpus: Option<q::Filter>) -> Result<Arc<Frequencies>, Status> {
-        let key = (name.to_owned(), format!("{corpus:?}"), self.writes.load(Ordering::SeqCst));
-        if let Some(known) = self.counted.lock().get(&key) {
-            return Ok(Arc::clone(known));
-        }
-        let filter = wire::filter(corpus)?;
-        let (mut frequencies, mut all, mut offset) = (HashMap::<u32, u32>::new(), 0, None);
-        loop {
-            let asked = ScrollRequest {
-                offset,
-                limit: Some(1000),
-                filter: filter.clone(),
-                with_payload: Some(WithPayloadInterface::Bool(false)),
-                with_vector: WithVector::Bool(true),
-                order_by: None,
-            };
-            let (found, next) = self.shard.scroll(asked).map_err(engine)?;
-            for record in found {
-                let Some(VectorStructInternal::Named(vectors)) = record.vector else { continue };
-                let sparse = vectors.into_iter().find(|(other, _)| other.as_str() == name);
-                let Some((_, VectorInternal::Sparse(sparse))) = sparse else { continue };
-                all += 1;
-                for index in sparse.indices.into_iter().collect::<HashSet<_>>() {
-                    *frequencies.entry(index).or_default() += 1;
-                }
-            }
-            offset = match next {
-                Some(next) => Some(next),
-                None => break,
-            };
-        }
-        let counted = Arc::new((frequencies, all));
-        let mut known = self.counted.lock();
-        known.retain(|(_, _, writes), _| *writes == key.2);
-        known.insert(key, Arc::clone(&counted));
-        Ok(counted)
+        let counted = self.rarity.of(&self.shard, name, corpus, self.writes.load(Ordering::SeqCst))?;
+        Ok(indices.iter().zip(values).map(|(index, value)| value * counted.rarity(*index)).collect())
     }
 
     pub(super) fn index_field(&self, request: q::CreateFieldIndexCollection) -> Result<(), Status> {

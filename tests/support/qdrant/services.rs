@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use qdrant_client::qdrant as q;
 use qdrant_client::qdrant::collections_server::Collections;
+use qdrant_client::qdrant::points_selector::PointsSelectorOneOf;
 use qdrant_client::qdrant::points_server::Points;
 use qdrant_client::qdrant::qdrant_server::Qdrant;
 use tonic::{Request, Response, Status};
@@ -128,6 +129,11 @@ service! {
         async fn delete(&self, request: Request<q::DeletePoints>) -> Answer<q::PointsOperationResponse> {
             self.0.admit("delete", &request).await?;
             let request = request.into_inner();
+            if let Some(PointsSelectorOneOf::Filter(filter)) =
+                request.points.as_ref().and_then(|points| points.points_selector_one_of.as_ref())
+            {
+                self.0.note_scope(Some(filter));
+            }
             self.0.collection(&request.collection_name)?.delete(request.points)?;
             Ok(done())
         }
@@ -142,12 +148,14 @@ service! {
         async fn scroll(&self, request: Request<q::ScrollPoints>) -> Answer<q::ScrollResponse> {
             self.0.admit("scroll", &request).await?;
             let request = request.into_inner();
+            self.0.note_scope(request.filter.as_ref());
             Ok(Response::new(self.0.collection(&request.collection_name)?.scroll(request)?))
         }
 
         async fn count(&self, request: Request<q::CountPoints>) -> Answer<q::CountResponse> {
             self.0.admit("count", &request).await?;
             let request = request.into_inner();
+            self.0.note_scope(request.filter.as_ref());
             let count = self.0.collection(&request.collection_name)?.count(request.filter)? as u64;
             Ok(Response::new(q::CountResponse {
                 result: Some(q::CountResult { count }),
@@ -159,6 +167,7 @@ service! {
             self.0.admit("query", &request).await?;
             let request = request.into_inner();
             let collection = self.0.collection(&request.collection_name)?;
+            self.note_scopes(&request);
             let result = collection.query(request, self.0.is_at_least(1, 19))?;
             Ok(Response::new(q::QueryResponse { result, ..q::QueryResponse::default() }))
         }
@@ -168,6 +177,7 @@ service! {
             let request = request.into_inner();
             let collection = self.0.collection(&request.collection_name)?;
             let has_corpora = self.0.is_at_least(1, 19);
+            request.query_points.iter().for_each(|query| self.note_scopes(query));
             let one = |query| Ok(q::BatchResult { result: collection.query(query, has_corpora)? });
             let result = request.query_points.into_iter().map(one).collect::<Result<_, Status>>()?;
             Ok(Response::new(q::QueryBatchResponse { result, ..q::QueryBatchResponse::default() }))
@@ -224,6 +234,20 @@ service! {
         facet: FacetCounts -> FacetResponse;
         search_matrix_pairs: SearchMatrixPoints -> SearchMatrixPairsResponse;
         search_matrix_offsets: SearchMatrixPoints -> SearchMatrixOffsetsResponse;
+    }
+}
+
+impl Services {
+    /// Whose points a query reads, and over whose points it counts words.
+    fn note_scopes(&self, query: &q::QueryPoints) {
+        let corpora = query.prefetch.iter().map(|prefetch| prefetch.params.as_ref()).chain([query.params.as_ref()]);
+        for idf in corpora.filter_map(|params| params?.idf.as_ref()) {
+            self.0.note_scope(idf.corpus.as_ref());
+        }
+        if query.prefetch.is_empty() {
+            self.0.note_scope(query.filter.as_ref());
+        }
+        query.prefetch.iter().for_each(|prefetch| self.0.note_scope(prefetch.filter.as_ref()));
     }
 }
 

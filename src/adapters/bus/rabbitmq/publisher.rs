@@ -77,9 +77,9 @@ impl Publisher {
     /// The connection that messages go over.
     ///
     /// # Errors
-    /// When there is none.
-    pub(super) async fn session(&self) -> Result<Arc<Session>, Error> {
-        self.line.session(self.patience).await
+    /// When there is none within `patience`.
+    pub(super) async fn session(&self, patience: Duration) -> Result<Arc<Session>, Error> {
+        self.line.session(patience).await
     }
 
     /// Sends messages in order. All are confirmed and where they should be when it returns; after an error any part of
@@ -102,7 +102,7 @@ impl Publisher {
         let Ok(permit) = timeout(self.patience, self.permits.acquire()).await else {
             return Err(Error::Unavailable("RabbitMQ: too many publishers wait for confirms".to_owned()));
         };
-        let session = self.session().await?;
+        let session = self.session(self.patience).await?;
         session.unblocked(self.patience).await?;
         self.look_after_queues(&session).await?;
         let again: Vec<Outgoing> = match self.send(&session, &batch.iter().collect::<Vec<_>>()).await {

@@ -16,6 +16,9 @@ use super::{Settings, ledger_error};
 use crate::ports::bus::{Error, Message, Queue};
 use crate::ports::ledger::Ledger;
 
+/// Whoever asks how things are wants to know soon.
+const CHECK: Duration = Duration::from_secs(1);
+
 /// What the parts share.
 pub(super) struct Shared {
     pub(super) settings: Settings,
@@ -107,7 +110,7 @@ impl Shared {
 
     /// Whether the server takes messages and has what it should.
     pub(super) async fn check(&self) -> Result<(), Error> {
-        let session = self.publisher().session().await?;
+        let session = self.publisher().session(self.settings.patience.min(CHECK)).await?;
         session.unblocked(Duration::ZERO).await?;
         let channel = session.channel().await?;
         for queue in self.topology.queues() {

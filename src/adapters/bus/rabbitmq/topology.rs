@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lapin::options::{ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::options::{ExchangeBindOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::{FieldTable, ShortString};
 use lapin::{Channel, ExchangeKind};
 use serde::Deserialize;
@@ -172,26 +172,16 @@ impl Topology {
             session.ask(declared).await.map_err(|error| error::declaring("exchange", name, &error))?;
         }
         for (name, arguments) in &self.queues {
-            declare_queue(session, &channel, name, arguments)
-                .await
-                .map_err(|error| error::declaring("queue", name, &error))?;
+            let declared = declare_queue(session, &channel, name, arguments).await;
+            declared.map_err(|error| error::declaring("queue", name, &error))?;
+            // At once: until it is bound a queue gets nothing.
+            let is_its = |binding: &&Binding| matches!(&binding.to, Target::Queue(queue) if queue == name);
+            for binding in self.bindings.iter().filter(is_its) {
+                bind(session, &channel, binding).await?;
+            }
         }
-        for Binding { exchange, key, to } in &self.bindings {
-            let bound = match to {
-                Target::Queue(queue) => {
-                    let options = QueueBindOptions::default();
-                    let bound =
-                        channel.queue_bind(text(queue)?, text(exchange)?, text(key)?, options, FieldTable::default());
-                    session.ask(bound).await
-                }
-                Target::Exchange(to) => {
-                    let options = lapin::options::ExchangeBindOptions::default();
-                    let bound =
-                        channel.exchange_bind(text(to)?, text(exchange)?, text(key)?, options, FieldTable::default());
-                    session.ask(bound).await
-                }
-            };
-            bound.map_err(|error| error::declaring("binding of exchange", exchange, &error))?;
+        for binding in self.bindings.iter().filter(|binding| matches!(binding.to, Target::Exchange(_))) {
+            bind(session, &channel, binding).await?;
         }
         Ok(())
     }
@@ -265,6 +255,19 @@ async fn declare_queue(
     let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     let name = ShortString::try_new(name).map_err(|_| error::Broker::name_too_long())?;
     session.ask(channel.queue_declare(name, options, arguments.clone())).await.map(|_| ())
+}
+
+async fn bind(session: &Session, channel: &Channel, Binding { exchange, key, to }: &Binding) -> Result<(), Error> {
+    let (from, key, none) = (text(exchange)?, text(key)?, FieldTable::default());
+    let bound = match to {
+        Target::Queue(to) => {
+            session.ask(channel.queue_bind(text(to)?, from, key, QueueBindOptions::default(), none)).await
+        }
+        Target::Exchange(to) => {
+            session.ask(channel.exchange_bind(text(to)?, from, key, ExchangeBindOptions::default(), none)).await
+        }
+    };
+    bound.map_err(|error| error::declaring("a binding of exchange", exchange, &error))
 }
 
 /// A missing or different part in words; other errors are errors.

@@ -1,8 +1,8 @@
 //! Who made a company's index: a point of its own beside the passages, without vectors, so that no search finds it.
 //!
-//! It names the encoder and the *generation*. Every passage's point carries the generation that it was written into, and
-//! only those of the current one are read. So an index that is made anew grows unseen beside the old one and takes its
-//! place by one write, and what an interrupted or outdated writer leaves is never mixed into it.
+//! It names the encoder and the *generation*. Every passage's point carries the generation that it was written into,
+//! and only those of the current one are read. So an index that is made anew grows unseen beside the old one and takes
+//! its place by one write, and what an interrupted or outdated writer leaves is never mixed into it.
 
 use qdrant_client::qdrant::{
     GetPoints, PointStruct, QueryPoints, RetrievedPoint, ScoredPoint, UpdateMode, UpsertPoints, WriteOrdering,

@@ -29,8 +29,8 @@ pub(super) const DOCUMENT: &str = "document_id";
 /// The fields of a point.
 pub(super) type Payload = HashMap<String, Value>;
 
-/// The point of a passage in one generation of a company's index. Its upper half is that of the passage's own id, so that
-/// points sort as passages do; its lower half follows from all of the name, so that no two companies share a point.
+/// The point of a passage in one generation of a company's index. Its upper half is that of the passage's own id, so
+/// that points sort as passages do; its lower half follows from all of the name, so that no two companies share a point.
 pub(super) fn point_id(company: &CompanyId, generation: Uuid, passage: Uuid) -> Uuid {
     const NAMESPACE: Uuid = Uuid::from_u128(0x5d0b_9c1e_72a4_4f0e_8b6d_1fc3_0a95_e748);
     let name = Uuid::new_v5(&NAMESPACE, format!("{company}/{generation}/{passage}").as_bytes());

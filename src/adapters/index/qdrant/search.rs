@@ -1,10 +1,10 @@
 //! A question, asked in one call.
 //!
-//! The batch holds four queries: the fused one brings the passages, the two sides bring ranks and scores, and the marker
-//! tells whether what was read is still the company's index. The server fuses by `1 / (rank / weight + k - 1)`, which
-//! for equal weights is our own formula when its `k` is one higher; it gives no order to equal scores. So the order is
-//! made here, out of the two sides, by the same code as in the embedded index. What that ranks and the server did not
-//! bring, by a tie or by unequal weights, is fetched by id.
+//! The batch holds four queries: the fused one brings the passages, the two sides bring ranks and scores, and the
+//! marker tells whether what was read is still the company's index. The server fuses by `1 / (rank / weight + k - 1)`,
+//! which for weights of 1 is our own formula when its `k` is one higher; it gives no order to equal scores. So the order
+//! is made here, out of the two sides, by the same code as in the embedded index. What that ranks and the server did
+//! not bring, by a tie or by unequal weights, is fetched by id.
 
 use std::collections::HashMap;
 

@@ -133,3 +133,24 @@ async fn a_question_is_one_call() {
     }
     assert_eq!(remote.server.all_calls() - before, 20);
 }
+
+#[tokio::test]
+async fn every_request_says_whose_points_it_is_for() {
+    let remote = Remote::new().await;
+    let (index, a) = (remote.index(hybrid()), company("scope"));
+    let put = || vec![placed("d", 0, "lãi", NORTH)];
+    index.replace(&a, vec![(document("d"), put())]).await.unwrap();
+    index.replace(&a, vec![(document("d"), put())]).await.unwrap();
+    index.search(&a, &both("lãi", NORTH)).await.unwrap();
+    index.contents(&a).await.unwrap();
+    index.passages(&a).await.unwrap();
+    index.encoded(&a).await.unwrap();
+    index.remove(&a, &[document("d")]).await.unwrap();
+    index.rebuild(&a, put()).await.unwrap();
+    index.optimize(&a).await.unwrap();
+    index.erase(&a).await.unwrap();
+    assert_eq!(remote.server.unscoped(), [""; 0]);
+    let raw = qdrant_client::Qdrant::from_url(&remote.server.url()).skip_compatibility_check().build().unwrap();
+    raw.scroll(qdrant_client::qdrant::ScrollPointsBuilder::new("turnpike")).await.unwrap();
+    assert_eq!(remote.server.unscoped().len(), 1, "the server would not have noticed");
+}

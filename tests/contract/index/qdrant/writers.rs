@@ -10,6 +10,7 @@ use turnpike::ports::index::{Encoder, Error, KnowledgeIndex, Query};
 
 use super::Remote;
 use crate::index::{EAST, NORTH, both, company, document, encoder, hybrid, ids, keywords, passage, placed};
+use crate::support::qdrant::QdrantServer;
 use crate::support::wait_for;
 
 fn version(n: usize) -> Vec<EncodedPassage> {
@@ -82,25 +83,23 @@ async fn a_replacement_that_is_cut_off_is_mended_by_doing_it_again() {
     }
 }
 
+async fn is_holding(server: &QdrantServer) {
+    wait_for("a held call", async || server.is_holding().then_some(())).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_written_while_another_process_rebuilds_is_not_lost() {
     let remote = Remote::new().await;
     let (writer, rebuilder, a) = (remote.index(hybrid()), remote.index(hybrid()), company("beside"));
     writer.replace(&a, vec![(document("d"), version(1))]).await.unwrap();
-    let before = remote.server.calls("delete");
-    let is_held = async |more: usize| {
-        wait_for("a held call", async || (remote.server.calls("delete") == before + more).then_some(())).await;
-    };
     // The writer has put its passages into the old generation when the new one takes its place.
-    remote.server.hold("delete");
+    remote.server.hold_next("delete");
     let write = writer.replace(&a, vec![(document("e"), vec![placed("e", 0, "phí", EAST)])]);
     let rebuild = async {
-        is_held(1).await;
-        let release = async {
-            is_held(2).await;
-            remote.server.recover();
-        };
-        tokio::join!(rebuilder.rebuild(&a, version(2)), release).0
+        is_holding(&remote.server).await;
+        let rebuilt = rebuilder.rebuild(&a, version(2)).await;
+        remote.server.recover();
+        rebuilt
     };
     let (written, rebuilt) = tokio::join!(write, rebuild);
     written.unwrap();
@@ -144,6 +143,26 @@ async fn the_first_writers_of_two_encoders_do_not_mix() {
         assert_eq!(winner.contents(&a).await.unwrap().passages, 1);
         assert!(loser.search(&a, &both("lãi", NORTH)).await.is_err());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_writer_that_comes_late_takes_nothing_away() {
+    let remote = Remote::new().await;
+    let (late, early, a) = (remote.index(hybrid()), remote.index(hybrid()), company("late"));
+    let put = |name: &str| vec![(document(name), vec![placed(name, 0, "lãi", NORTH)])];
+    // It has seen that there is no index yet, and is about to say whose it is.
+    remote.server.hold_next("upsert");
+    let first = async {
+        is_holding(&remote.server).await;
+        let answer = early.replace(&a, put("early")).await;
+        remote.server.recover();
+        answer
+    };
+    let (second, first) = tokio::join!(late.replace(&a, put("late")), first);
+    first.unwrap();
+    second.unwrap();
+    let names: Vec<_> = early.passages(&a).await.unwrap().into_iter().map(|passage| passage.document_id).collect();
+    assert_eq!(names, [document("early"), document("late")]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
