@@ -1,6 +1,7 @@
 //! The numbers of the design, measured through the real binary on loopback and printed beside what each is compared
 //! with and what it has to reach. `make bench` runs all of it; words after `--` choose parts: `token gaps spool start
-//! frames publishing search broker`. `TURNPIKE_BENCH_QUICK=1` makes all counts small, to see that every part works.
+//! frames storing publishing search broker`. `TURNPIKE_BENCH_QUICK=1` makes all counts small, to see that every part
+//! works.
 //!
 //! Machines are noisy, so what is compared takes turns in short rounds, and what processor time can say is not said by
 //! the clock.
@@ -44,6 +45,8 @@ mod sites;
 mod spool;
 #[path = "numbers/start.rs"]
 mod start;
+#[path = "numbers/storing.rs"]
+mod storing;
 #[path = "../tests/support/mod.rs"]
 #[expect(unreachable_pub, reason = "it is written for test crates, where this is not asked")]
 mod support;
@@ -91,6 +94,9 @@ fn main() {
         }
         if is_chosen("frames") {
             frames::measure(effort).await;
+        }
+        if is_chosen("storing") {
+            storing::measure(effort).await;
         }
         if is_chosen("publishing") {
             publishing::measure(effort).await;

@@ -28,8 +28,8 @@ const BYTES: usize = 2048;
 const BATCH: usize = 256;
 /// Turns that a worker takes at a time.
 const WORKERS: usize = 32;
-/// What the confirms may cost: the share that is left of the speed without them.
-const TARGET: f64 = 0.5;
+/// Turns a second that the bus has to carry, as many as the spool makes durable.
+const TARGET: f64 = 2000.0;
 
 /// What one way has published so far.
 #[derive(Default)]
@@ -91,13 +91,13 @@ pub(crate) async fn measure(effort: Effort) {
     let mut table = Table::new(title, &["", "a second", "ratio", "call p50", "call p99"]);
     let row = |made: &Made| {
         let numbers = [made.per_second(), made.waits_ms.p50(), made.waits_ms.p99()];
-        [format!("{:.0}", numbers[0]), ratio(numbers[0], unconfirmed.per_second()), ms(numbers[1]), ms(numbers[2])]
+        [format!("{:.0}", numbers[0]), ratio(numbers[0], single.per_second()), ms(numbers[1]), ms(numbers[2])]
     };
-    let is_reached = pipelined.per_second() >= TARGET * unconfirmed.per_second();
-    table.row(format!("without confirms, {BATCH} a call"), &row(&unconfirmed), "");
-    table.row(format!("the bus: confirmed, {BATCH} a call"), &row(&pipelined), reach(">= 0.50x", is_reached));
+    let target = |made: &Made| reach(">= 2,000 a second", made.per_second() >= TARGET);
     table.row("confirmed one by one", &row(&single), "");
-    table.row(format!("taken and settled, {WORKERS} at a time"), &row(&taken), "");
+    table.row(format!("the bus: confirmed, {BATCH} a call"), &row(&pipelined), target(&pipelined));
+    table.row(format!("written only, no confirms, {BATCH} a call"), &row(&unconfirmed), "");
+    table.row(format!("taken and settled, {WORKERS} at a time"), &row(&taken), target(&taken));
     table.print();
 }
 

@@ -136,6 +136,7 @@ fn event() -> Event {
         error: None,
         idempotency_key: None,
         request_fingerprint: None,
+        previous_turn_id: None,
         started_at: now,
         finished_at: now,
     };

@@ -132,11 +132,9 @@ impl Event {
         discriminator: &str,
         data: &impl Serialize,
     ) -> Result<Self, serde_json::Error> {
-        const NAMESPACE: Uuid = Uuid::from_u128(0x1c0e_67d4_55d2_4b8e_8c3b_f1e2_0f6a_94d3);
-        let name = format!("{}/{}/{}", origin.subject, event_type.as_str(), discriminator);
         Ok(Self {
             specversion: SpecVersion::V1,
-            id: Uuid::new_v5(&NAMESPACE, name.as_bytes()),
+            id: Self::id_of(&origin.subject, event_type, discriminator),
             source: origin.source.to_owned(),
             event_type,
             subject: origin.subject.clone(),
@@ -147,6 +145,13 @@ impl Event {
             traceparent: origin.traceparent.clone(),
             data: serde_json::value::to_raw_value(data)?,
         })
+    }
+
+    /// The id of the event that `new` makes.
+    pub fn id_of(subject: &str, event_type: EventType, discriminator: &str) -> Uuid {
+        const NAMESPACE: Uuid = Uuid::from_u128(0x1c0e_67d4_55d2_4b8e_8c3b_f1e2_0f6a_94d3);
+        let name = format!("{subject}/{}/{discriminator}", event_type.as_str());
+        Uuid::new_v5(&NAMESPACE, name.as_bytes())
     }
 
     /// The event that a turn ends with: `turn.failed` when nothing could answer, else `turn.completed`.

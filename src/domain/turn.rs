@@ -199,6 +199,9 @@ pub struct TurnRecord {
     /// Tells the request from another under the same key.
     #[serde(default)]
     pub request_fingerprint: Option<String>,
+    /// The turn that came before it in its conversation, as far as the gateway knew: it is to be stored first.
+    #[serde(default)]
+    pub previous_turn_id: Option<TurnId>,
     /// When the request was accepted.
     #[serde(with = "time::serde::rfc3339")]
     pub started_at: OffsetDateTime,

@@ -22,9 +22,9 @@ use crate::ports::store::Error;
 /// How long a company or key is believed before the directory is asked again.
 const FRESH: Duration = Duration::from_secs(5);
 /// How long it is believed when the directory does not answer.
-const STALE: Duration = Duration::from_secs(3600);
-/// How long a request waits for the directory.
-const PATIENCE: Duration = Duration::from_millis(500);
+const STALE: Duration = Duration::from_secs(24 * 3600);
+/// How long a request waits for the directory when something is known, and when nothing is.
+const PATIENCE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// Companies and keys remembered.
 const CAPACITY: u64 = 100_000;
 
@@ -214,7 +214,9 @@ impl<T: Send + Sync + 'static> Remembered<T> {
         if let Some(known) = self.fresh.get(key).await {
             return Ok(known);
         }
-        let reason = match tokio::time::timeout(PATIENCE, ask).await {
+        let stale = self.stale.get(key).await;
+        let patience = if stale.is_some() { PATIENCE.0 } else { PATIENCE.1 };
+        let reason = match tokio::time::timeout(patience, ask).await {
             Ok(Ok(found)) => {
                 let found = found.map(Arc::new);
                 self.fresh.insert(key.to_owned(), found.clone()).await;
@@ -228,7 +230,7 @@ impl<T: Send + Sync + 'static> Remembered<T> {
             Err(_) => "it did not answer in time".to_owned(),
         };
         tracing::warn!(reason, "the directory did not answer");
-        match self.stale.get(key).await {
+        match stale {
             Some(known) => {
                 // Asked again after the usual while, not by every request.
                 self.fresh.insert(key.to_owned(), Some(Arc::clone(&known))).await;

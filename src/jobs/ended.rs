@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
+use uuid::Uuid;
 
-use crate::domain::{CompanyId, CompanyScope, TurnId};
+use crate::domain::{Company, CompanyId, CompanyScope, Event, EventType, TurnId};
 use crate::ports::bus::Queue;
 use crate::ports::directory::Directory;
 use crate::ports::ledger::{Ledger, Standing};
@@ -24,16 +26,6 @@ impl TurnEnds {
     pub fn new(store: Arc<dyn ConversationStore>, directory: Arc<dyn Directory>, ledger: Arc<dyn Ledger>) -> Self {
         Self { store, directory, ledger }
     }
-
-    async fn of_one_not_stored(&self, turn: &Sent, removed: &HashSet<&CompanyId>) -> Result<End, Error> {
-        if removed.contains(&turn.company_id) {
-            return Ok(End::Erased);
-        }
-        Ok(match self.ledger.standing(Queue::Persist, turn.event_id).await? {
-            Standing::Dead | Standing::Done => End::Kept,
-            Standing::Pending { .. } | Standing::Unknown => End::Open,
-        })
-    }
 }
 
 #[async_trait]
@@ -44,21 +36,43 @@ impl Ends for TurnEnds {
             by_company.entry(&turn.company_id).or_default().push(turn.turn_id);
         }
         let (mut stored, mut removed) = (HashSet::new(), HashSet::new());
+        let mut companies: HashMap<&CompanyId, Company> = HashMap::new();
         for (company, ids) in by_company {
             let found = self.store.stored(&CompanyScope::granted(company.clone()), &ids).await?;
-            let is_all = found.len() == ids.len();
             stored.extend(found);
-            if !is_all && self.directory.company(company).await?.is_none() {
-                removed.insert(company);
+            match self.directory.company(company).await? {
+                Some(known) => drop(companies.insert(company, known)),
+                None => drop(removed.insert(company)),
             }
         }
-        let mut ends = Vec::with_capacity(turns.len());
-        for turn in turns {
-            ends.push(match stored.contains(&turn.turn_id) {
-                true => End::Kept,
-                false => self.of_one_not_stored(turn, &removed).await?,
-            });
-        }
-        Ok(ends)
+        // A turn that is stored has not ended before its webhooks are in the books: whoever stored it may have died in
+        // between, and then doing it again makes the same webhooks.
+        let told: Vec<Uuid> = turns.iter().map(told).collect();
+        let given_up: Vec<Uuid> = turns.iter().map(|turn| turn.event_id).collect();
+        let told = self.ledger.standings(Queue::Deliver, &told).await?;
+        let given_up = self.ledger.standings(Queue::Persist, &given_up).await?;
+        let known = told.into_iter().zip(given_up);
+        let now = OffsetDateTime::now_utc();
+        let is_over = |turn: &Sent| {
+            let until = companies.get(&turn.company_id).and_then(|company| company.keep_until(turn.ended_at));
+            until.is_some_and(|until| until <= now)
+        };
+        Ok(turns
+            .iter()
+            .zip(known)
+            .map(|(turn, (told, given_up))| match (stored.contains(&turn.turn_id), told, given_up) {
+                _ if removed.contains(&turn.company_id) => End::Erased,
+                (_, _, Standing::Dead | Standing::Done) => End::Kept,
+                // It was kept for as long as its company wants.
+                _ if is_over(turn) => End::Kept,
+                (true, told, _) if told != Standing::Unknown => End::Kept,
+                _ => End::Open,
+            })
+            .collect())
     }
+}
+
+/// The event by which webhooks are told of a turn.
+fn told(turn: &Sent) -> Uuid {
+    Event::id_of(&turn.turn_id.to_string(), EventType::ConversationUpdated, "")
 }

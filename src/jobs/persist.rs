@@ -4,20 +4,23 @@
 //! turn alone, so doing it again after a crash makes the same events. They are published by settling the message: a
 //! turn is never stored without its webhooks following.
 //!
-//! The turns of one conversation are stored in their order, for the store numbers them as they come: a turn waits while
-//! an earlier one of its conversation has been taken and is not finished, tries that failed included. That orders them
-//! within one worker process; workers in several processes may still store two turns in another order.
+//! The turns of one conversation are stored in their order, for the store numbers them as they come: within a process a
+//! turn waits while an earlier one of its conversation has been taken and is not finished (`lanes`), and with several
+//! workers until the turn that it names as the one before it is stored (`order`).
 
 mod lanes;
+mod order;
 
 pub use self::lanes::Returning;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use self::lanes::Lanes;
+use self::order::Order;
 use super::retry::Policy;
 use super::runner::{DiscardReason, Job, Outcome};
 use crate::config;
@@ -55,6 +58,8 @@ pub struct Persist {
     policy: Policy,
     concurrency: usize,
     lanes: Lanes,
+    order: Order,
+    returning: Returning,
 }
 
 /// Of a message, whose place it takes.
@@ -86,6 +91,8 @@ impl Persist {
             policy: Policy::forever(settings.initial_delay, settings.max_delay),
             concurrency: settings.persist_concurrency,
             lanes: Lanes::new(returning),
+            order: Order::default(),
+            returning,
         }
     }
 
@@ -100,9 +107,24 @@ impl Persist {
         let Some(company) = self.directory.company(scope.company()).await? else {
             return Ok(Outcome::Discarded(DiscardReason::CompanyGone));
         };
+        if let Some(after) = self.waits(&scope, &record).await? {
+            return Ok(Outcome::Defer { after });
+        }
         let appended = self.store.append(&scope, &record, company.keep_until(record.finished_at)).await?;
         let wanted = self.wanted(&scope).await?;
         follow_ups(&event, &record, &appended, &wanted).map(Outcome::Done)
+    }
+
+    /// Whether a turn waits for the one before it. Where all turns come to one process, they come in their order.
+    async fn waits(&self, scope: &CompanyScope, record: &TurnRecord) -> Result<Option<Duration>, Error> {
+        let Some(previous) = record.previous_turn_id.filter(|_| self.returning == Returning::Anywhere) else {
+            return Ok(None);
+        };
+        if !self.store.stored(scope, &[previous]).await?.is_empty() {
+            self.order.go(record.turn_id);
+            return Ok(None);
+        }
+        Ok(self.order.wait(record.turn_id))
     }
 
     /// The types that some enabled endpoint of the company listens to.

@@ -48,6 +48,7 @@ pub(super) fn record(session: &str, message: &str, answer: &str) -> TurnRecord {
         error: None,
         idempotency_key: None,
         request_fingerprint: None,
+        previous_turn_id: None,
         started_at: time::macros::datetime!(2026-11-20 10:00 UTC),
         finished_at: time::macros::datetime!(2026-11-20 10:00:02 UTC),
     }

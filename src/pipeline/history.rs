@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_millis(300);
 /// How long the store is not asked after it kept a turn waiting.
 const PAUSE: Duration = Duration::from_secs(5);
 /// How long a turn waits for the one before it to end, when that runs at another gateway.
-const ENDING: Duration = Duration::from_millis(250);
+const ENDING: Duration = Duration::from_millis(500);
 /// Between two looks for a turn.
 const LOOK: Duration = Duration::from_millis(25);
 /// What is remembered of turns in all, in bytes of text.
@@ -27,7 +27,7 @@ const MEMORY_BYTES: u64 = 64 << 20;
 pub struct Past {
     /// Its last turns, oldest first.
     pub turns: Vec<PastTurn>,
-    /// Whether the store was asked and did not answer.
+    /// Whether turns may be missing: the store or the other gateways were asked and did not answer in time.
     pub is_partial: bool,
 }
 
@@ -75,6 +75,17 @@ pub struct Place {
     pub turn: TurnId,
     /// The turn before it, if the client knows.
     pub previous: Option<TurnId>,
+}
+
+/// What is known of the turn before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Before {
+    /// There is none that could be missing.
+    None,
+    /// It has ended.
+    Turn(TurnId),
+    /// The other gateways did not answer, or it goes on at one of them.
+    Unknown,
 }
 
 /// Reads conversations' pasts.
@@ -131,13 +142,15 @@ impl History {
         let is_paused = self.paused.contains_key(scope.company());
         let stored = async { if is_paused { None } else { self.stored(scope, place.conversation).await } };
         let (stored, before) = tokio::join!(stored, self.before(scope, place, is_paused));
-        let mut is_partial = stored.is_none();
+        let mut is_partial = stored.is_none() || before == Before::Unknown;
         let mut turns: Vec<PastTurn> =
             stored.unwrap_or_default().iter().map(|turn| PastTurn::from(&turn.record)).collect();
         if let Some(recent) = self.recent.get(&place.conversation) {
             turns.extend(recent.iter().cloned());
         }
-        if let Some(before) = before.filter(|before| turns.iter().all(|turn| turn.turn_id != *before)) {
+        if let Before::Turn(before) = before
+            && turns.iter().all(|turn| turn.turn_id != before)
+        {
             match self.awaited(scope, before).await {
                 Some(turn) => turns.push(turn),
                 None => is_partial = true,
@@ -165,22 +178,24 @@ impl History {
         }
     }
 
-    /// The turn that comes before, as the client says, or as another gateway has said that ended it. One that is just
-    /// about to end gets a moment; one that goes on is not history yet.
-    async fn before(&self, scope: &CompanyScope, place: Place, is_paused: bool) -> Option<TurnId> {
-        if place.previous.is_some() || is_paused || !self.neighbours.exist() {
-            return place.previous;
+    /// The turn that comes before, as the client says, or as another gateway has said. One that is just about to end gets
+    /// a moment; one that goes on is not history yet.
+    async fn before(&self, scope: &CompanyScope, place: Place, is_paused: bool) -> Before {
+        if let Some(previous) = place.previous {
+            return Before::Turn(previous);
+        }
+        if is_paused || !self.neighbours.exist() {
+            return Before::None;
         }
         let deadline = Instant::now() + ENDING;
         loop {
-            let last = self.neighbours.last_turn(scope, place.conversation).await?;
-            if last.turn_id == place.turn {
-                return None;
+            let Ok(last) = self.neighbours.last_turn(scope, place.conversation).await else { return Before::Unknown };
+            match last.filter(|last| last.turn_id != place.turn) {
+                None => return Before::None,
+                Some(last) if last.has_ended => return Before::Turn(last.turn_id),
+                Some(_) if Instant::now() >= deadline => return Before::Unknown,
+                Some(_) => tokio::time::sleep(LOOK).await,
             }
-            if last.has_ended || Instant::now() >= deadline {
-                return last.has_ended.then_some(last.turn_id);
-            }
-            tokio::time::sleep(LOOK).await;
         }
     }
 

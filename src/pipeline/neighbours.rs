@@ -16,6 +16,10 @@ use super::live::{RequestKey, TurnHead};
 /// How long a question to the others may take.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// The other gateways are not heard of.
+#[derive(Debug)]
+pub(super) struct Unheard;
+
 /// The other gateways.
 #[derive(Clone, Default)]
 pub struct Neighbours {
@@ -78,9 +82,16 @@ impl Neighbours {
     }
 
     /// The turn of a conversation that began last, anywhere.
-    pub(super) async fn last_turn(&self, scope: &CompanyScope, conversation: ConversationId) -> Option<Whereabouts> {
-        let cluster = self.cluster.as_ref()?;
-        within("last_turn", cluster.last_turn(scope, conversation)).await?
+    ///
+    /// # Errors
+    /// When the others are not heard of in time.
+    pub(super) async fn last_turn(
+        &self,
+        scope: &CompanyScope,
+        conversation: ConversationId,
+    ) -> Result<Option<Whereabouts>, Unheard> {
+        let Some(cluster) = &self.cluster else { return Ok(None) };
+        within("last_turn", cluster.last_turn(scope, conversation)).await.ok_or(Unheard)
     }
 }
 

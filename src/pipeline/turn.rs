@@ -72,6 +72,7 @@ impl<'a> Turn<'a> {
             error: None,
             idempotency_key: ask.idempotency_key.clone(),
             request_fingerprint: ask.idempotency_key.as_ref().map(|_| ask.fingerprint()),
+            previous_turn_id: ask.previous_turn_id,
             started_at: now,
             finished_at: now,
         };
@@ -146,6 +147,7 @@ impl<'a> Turn<'a> {
         // One vector serves the search; it is made while the store is asked.
         let (past, embedded) = tokio::join!(history, retriever.embed(&message, detected));
         self.past = past;
+        self.record.previous_turn_id = self.past.turns.last().map(|turn| turn.turn_id);
         if self.past.is_partial {
             self.degrade(Degraded::Store);
         }

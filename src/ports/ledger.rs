@@ -44,6 +44,12 @@ pub trait Ledger: Send + Sync {
     /// When the ledger cannot be read.
     async fn standing(&self, queue: Queue, id: Uuid) -> Result<Standing, Error>;
 
+    /// What is known of several messages, in their order.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    async fn standings(&self, queue: Queue, ids: &[Uuid]) -> Result<Vec<Standing>, Error>;
+
     /// A try failed, or there was no room for one; the message comes again at `due_at`. One that is not pending stays
     /// as it is.
     ///

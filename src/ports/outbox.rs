@@ -1,6 +1,7 @@
 //! The outbox: where a turn leaves what is to become of it, before its client is told `done`.
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 
 use crate::domain::{CompanyId, Event, TurnId, TurnRecord};
 
@@ -90,6 +91,8 @@ pub struct Sent {
     pub company_id: CompanyId,
     /// The turn.
     pub turn_id: TurnId,
+    /// When it ended.
+    pub ended_at: OffsetDateTime,
 }
 
 /// Tells what became of turns behind the bus. A bus that may lose what it has taken, because a queue of it was deleted

@@ -124,7 +124,7 @@ impl Spool {
         let cursor = last;
         let ended = match keep {
             Keep::UntilForwarded => segment::Ended { sequence: cursor, turns: 0 },
-            Keep::UntilEnded => segment::read_ended(dir, cursor),
+            Keep::UntilEnded => segment::read_ended(dir, cursor)?,
         };
         // Sequences whose records failed are behind the last one written, and are not used again.
         let mut written = cursor;
@@ -147,7 +147,7 @@ impl Spool {
         metrics::gauge!("turnpike_spool_lost_events").set(lost as f64);
         let followed = match keep {
             Keep::UntilForwarded => 0,
-            Keep::UntilEnded => recover::turns_after(dir, ended.sequence)?.len() as u64,
+            Keep::UntilEnded => recover::turn_ends_after(dir, ended.sequence)?.len() as u64,
         };
         let state = Arc::new(State {
             released: watch::Sender::new(ended.sequence),

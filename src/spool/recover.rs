@@ -54,13 +54,14 @@ impl Spool {
     /// # Errors
     /// When the log cannot be read.
     pub fn pending_turns(&self) -> std::io::Result<Vec<TurnRecord>> {
-        turns_after(&self.shared.dir, *self.shared.state.released.borrow())
+        let ends = turn_ends_after(&self.shared.dir, *self.shared.state.released.borrow())?;
+        Ok(ends.iter().filter_map(|event| serde_json::from_str(event.data.get()).ok()).collect())
     }
 }
 
-/// The records of turns behind a sequence.
-pub(super) fn turns_after(dir: &std::path::Path, sequence: u64) -> std::io::Result<Vec<TurnRecord>> {
-    let mut turns = Vec::new();
+/// The events behind a sequence with which turns end.
+pub(super) fn turn_ends_after(dir: &std::path::Path, sequence: u64) -> std::io::Result<Vec<Event>> {
+    let mut ends = Vec::new();
     for (path, first) in segment::list(dir)? {
         let file = std::fs::File::open(path)?;
         let size = file.metadata()?.len();
@@ -75,11 +76,9 @@ pub(super) fn turns_after(dir: &std::path::Path, sequence: u64) -> std::io::Resu
             if record.sequence <= sequence {
                 continue;
             }
-            let turn = serde_json::from_slice::<Event>(&record.payload).ok().and_then(|event| {
-                event.ends_turn().then(|| serde_json::from_str::<TurnRecord>(event.data.get()).ok()).flatten()
-            });
-            turns.extend(turn);
+            let event = serde_json::from_slice::<Event>(&record.payload).ok();
+            ends.extend(event.filter(Event::ends_turn));
         }
     }
-    Ok(turns)
+    Ok(ends)
 }

@@ -368,13 +368,18 @@ pub(super) struct Ended {
     pub(super) turns: u64,
 }
 
-/// How far turns were followed to their end. Where they were not so far, it begins with what the bus has not confirmed.
-pub(super) fn read_ended(dir: &Path, cursor: u64) -> Ended {
+/// How far turns were followed to their end. Where they were not so far, it begins with what the bus has not confirmed,
+/// which is written down: the cursor moves on, and what it passes is to be followed.
+pub(super) fn read_ended(dir: &Path, cursor: u64) -> io::Result<Ended> {
     let text = std::fs::read_to_string(dir.join("ended")).unwrap_or_default();
     let mut numbers = text.split_whitespace().map(str::parse::<u64>);
     match (numbers.next(), numbers.next()) {
-        (Some(Ok(sequence)), Some(Ok(turns))) => Ended { sequence: sequence.min(cursor), turns },
-        _ => Ended { sequence: cursor, turns: 0 },
+        (Some(Ok(sequence)), Some(Ok(turns))) => Ok(Ended { sequence: sequence.min(cursor), turns }),
+        _ => {
+            let ended = Ended { sequence: cursor, turns: 0 };
+            write_ended(dir, ended)?;
+            Ok(ended)
+        }
     }
 }
 

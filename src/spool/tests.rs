@@ -42,6 +42,7 @@ fn record() -> TurnRecord {
         error: None,
         idempotency_key: None,
         request_fingerprint: None,
+        previous_turn_id: None,
         started_at: now,
         finished_at: now,
     }

@@ -149,7 +149,7 @@ fn followed(payload: &[u8]) -> Option<Followed> {
         return None;
     }
     let turn_id: TurnId = event.subject.parse().ok()?;
-    let sent = Sent { event_id: event.id, company_id: event.companyid.clone(), turn_id };
+    let sent = Sent { event_id: event.id, company_id: event.companyid.clone(), turn_id, ended_at: event.time };
     Some(Followed { sent, message: Message::of_event(&event).ok()? })
 }
 

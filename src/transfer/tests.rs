@@ -92,6 +92,7 @@ fn turn(session: &str, sequence: u64, finished_at: OffsetDateTime) -> StoredTurn
         error: None,
         idempotency_key: None,
         request_fingerprint: None,
+        previous_turn_id: None,
         started_at: finished_at - Duration::seconds(2),
         finished_at,
     };

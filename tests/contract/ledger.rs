@@ -92,6 +92,12 @@ async fn knows_what_became_of_a_message(Books { ledger, .. }: &Books) {
     assert_eq!(ledger.standing(QUEUE, done.id).await.unwrap(), Standing::Done);
     assert_eq!(ledger.standing(QUEUE, dead.id).await.unwrap(), Standing::Dead);
     assert_eq!(ledger.standing(QUEUE, Uuid::new_v4()).await.unwrap(), Standing::Unknown);
+    // Of several at once, in the order in which they are asked for, one twice.
+    let asked = [dead.id, Uuid::new_v4(), pending.id, done.id, dead.id];
+    let standings =
+        [Standing::Dead, Standing::Unknown, Standing::Pending { attempts: 2 }, Standing::Done, Standing::Dead];
+    assert_eq!(ledger.standings(QUEUE, &asked).await.unwrap(), standings);
+    assert_eq!(ledger.standings(QUEUE, &[]).await.unwrap(), []);
     // A message that nobody has written down cannot be done.
     ledger.done(QUEUE, Uuid::new_v4()).await.unwrap();
     ledger.postpone(QUEUE, Uuid::new_v4(), 1, in_seconds(60)).await.unwrap();

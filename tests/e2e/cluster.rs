@@ -11,6 +11,7 @@ mod database;
 mod kills;
 mod load;
 mod network;
+mod promise;
 mod site;
 mod timing;
 

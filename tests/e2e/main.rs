@@ -16,6 +16,7 @@ mod support;
 
 mod analytics;
 mod cli;
+mod cluster;
 mod crash;
 mod gateways;
 mod limits;

@@ -90,6 +90,7 @@ async fn turns_that_never_end_do_not_fill_the_disk() {
     for _ in 0..40 {
         spool.commit(&event(20_000)).await.unwrap();
     }
+    spool.drained().await;
     until("the oldest were let go of", || spool.account().held_bytes <= limit).await;
     assert!(spool.admit().is_ok());
     assert!(segment::list(dir.path()).unwrap().len() < 10);

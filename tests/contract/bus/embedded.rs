@@ -71,7 +71,7 @@ async fn settles_nothing_that_another_process_erased() {
     let server = open(folder.path());
     server.publish(&[turn("in work"), turn("read ahead")]).await.unwrap();
     let taken = take(&server, Queue::Persist).await;
-    // Turns lie in two queues, to be stored and to be counted.
+    // Each is in two queues.
     assert_eq!(open(folder.path()).erase(&scope("comp_a")).await.unwrap(), 4);
     let follow_up = message("webhook.attempt", "comp_a", "of an erased turn");
     taken.settle(Settlement::Done { follow_ups: vec![follow_up] }).await.unwrap();

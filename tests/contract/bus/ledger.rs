@@ -69,10 +69,16 @@ impl Ledger for MemoryLedger {
         Ok(self.state.lock().here()?.find(queue, id).map_or(Standing::Unknown, |entry| entry.standing))
     }
 
+    async fn standings(&self, queue: Queue, ids: &[Uuid]) -> Result<Vec<Standing>, Error> {
+        let mut state = self.state.lock();
+        let state = state.here()?;
+        Ok(ids.iter().map(|id| state.find(queue, *id).map_or(Standing::Unknown, |entry| entry.standing)).collect())
+    }
+
     async fn postpone(&self, queue: Queue, id: Uuid, attempts: u32, due_at: OffsetDateTime) -> Result<(), Error> {
         let mut state = self.state.lock();
         if let Some(entry) = state.here()?.find(queue, id)
-            && matches!(entry.standing, Standing::Pending { .. })
+            && matches!(entry.standing, Standing::Pending { attempts: known } if known <= attempts)
         {
             entry.standing = Standing::Pending { attempts };
             entry.message.attempts = attempts;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::check::Bounds;
 use super::load::{Habits, under_load};
-use super::site::{Cluster, blocking};
+use super::site::{Cluster, Node, blocking};
 use super::{number_of, timing};
 
 /// Seconds that the broker is away in a run of all tests; `TURNPIKE_OUTAGE_S` sets another number.
@@ -76,22 +76,35 @@ async fn what_lay_in_a_deleted_queue_is_published_again() {
     let seen = under_load(&cluster, HABITS, async |pulse| {
         pulse.turns(40).await;
         pulse.next_phase();
-        for queue in ["turnpike.persist", "turnpike.deliver"] {
-            blocking(|| cluster.rabbit.ctl(&["delete_queue", queue]));
-            pulse.turns(15).await;
-        }
-        // And one in which webhooks wait that were refused.
+        // A level in which webhooks wait that were refused.
         let level = blocking(|| waiting_level(&cluster));
         blocking(|| cluster.rabbit.ctl(&["delete_queue", &level]));
         pulse.turns(15).await;
+        // Under the eyes of those who take from them.
+        for queue in QUEUES {
+            blocking(|| cluster.rabbit.ctl(&["delete_queue", queue]));
+        }
+        pulse.turns(15).await;
+        // And while nobody takes what comes: turns, and webhooks that were being sent.
+        blocking(|| cluster.workers.iter().for_each(Node::kill));
+        pulse.turns(15).await;
+        blocking(|| {
+            QUEUES.iter().for_each(|queue| drop(cluster.rabbit.ctl(&["delete_queue", queue])));
+            // A process that starts wants to find its queues.
+            cluster.desk.ok(&["migrate"]);
+            cluster.workers.iter().for_each(Node::revive);
+        });
         pulse.next_phase();
         pulse.turns(10).await;
     })
     .await;
     timing::print("queues are deleted", &seen, &["before", "queues deleted", "after"]);
-    // Nothing tells a message that is lost from one that is late, so the sweeper may double what it republishes.
+    // Both workers were killed, and what is late looks like what is lost.
     cluster.check(&seen, &Bounds { cuts_of_deliveries: 6 }).await;
 }
+
+/// Queues that are deleted with what lies in them.
+const QUEUES: [&str; 2] = ["turnpike.persist", "turnpike.deliver"];
 
 /// A delay queue with messages in it.
 fn waiting_level(cluster: &Cluster) -> String {

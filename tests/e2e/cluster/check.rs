@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::load::{End, Promise, Seen};
+use super::load::CUSTOMERS;
+use super::promise::{End, Promise, Seen};
 use super::site::{COMPANY, Cluster, EACH, Node, SENDING, is_taken};
 use crate::support::client::Client;
 use crate::support::say;
@@ -39,17 +40,20 @@ impl Cluster {
 
         let stored = self.stored().await;
         self.promised(seen, &stored);
+        let overtaken = overtaken(seen, &stored);
         let doubled = self.delivered(&stored, bounds);
         let done = seen.promises.iter().filter(|it| matches!(it.end, End::Done(_))).count();
         say(&format!(
             "  {} turns begun, {done} read to the end, {} cut by kills before their start; {} resumed and {} repeated on \
-             another gateway, {} keys unknown there; {} stored; {doubled} webhooks doubled",
+             another gateway, {} keys unknown there; {} stored, {} of them after a later one; {doubled} webhooks \
+             doubled",
             seen.promises.len(),
             seen.cut_early,
             seen.resumed,
             seen.repeated,
             seen.given_another.len(),
             stored.len(),
+            overtaken,
         ));
     }
 
@@ -70,6 +74,11 @@ impl Cluster {
             node.note(&format!("{number}: {}", self.metrics(node).await));
         }
         panic!("the ledger is not settled after {SETTLING:?}: {:#}", last.unwrap_or_default());
+    }
+
+    /// How often the gateways logged something.
+    fn said(&self, what: &str) -> usize {
+        self.gateways.iter().map(|node| node.said().matches(what).count()).sum()
     }
 
     async fn metrics(&self, node: &Node) -> String {
@@ -165,6 +174,19 @@ fn fault(promise: &Promise, stored: Option<&Value>) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Turns that have a higher sequence than one which the same customer asked later.
+fn overtaken(seen: &Seen, stored: &HashMap<String, Value>) -> usize {
+    let mut lowest: HashMap<&str, u64> = HashMap::new();
+    let mut count = 0;
+    for promise in seen.promises.iter().rev() {
+        let Some(sequence) = stored.get(&promise.turn_id).and_then(|turn| turn["sequence"].as_u64()) else { continue };
+        let lowest = lowest.entry(&promise.session).or_insert(sequence);
+        count += usize::from(sequence > *lowest);
+        *lowest = sequence.min(*lowest);
+    }
+    count
 }
 
 /// All the numbers of a name in a document, added up.

@@ -1,92 +1,23 @@
 //! A load that remembers what it was promised: which turns were begun, what was read of each, and how it ended.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::site::{Cluster, Node};
-use crate::support::client::{Client, Turn};
+use super::promise::{End, Promise, Reading, Seen};
+use super::site::{COMPANY, Cluster, Node, blocking};
+use crate::support::client::Client;
 
 /// Customers who ask at the same time.
-const CUSTOMERS: usize = 5;
+pub(super) const CUSTOMERS: usize = 5;
 /// Turns of a session before its customer begins another one.
 const SESSION_TURNS: usize = 20;
 /// How long a customer looks at an answer.
 const READING: Duration = Duration::from_millis(40);
 /// How long a stream is tried to be taken up on another gateway.
 const RESUMING: Duration = Duration::from_secs(10);
-
-/// How a turn looked to its customer.
-#[derive(Clone, Debug)]
-pub(super) struct Promise {
-    /// The customer's session.
-    pub(super) session: String,
-    /// What was asked.
-    pub(super) message: String,
-    /// The turn.
-    pub(super) turn_id: String,
-    /// What was read of the answer.
-    pub(super) text: String,
-    /// How it ended.
-    pub(super) end: End,
-    /// The phase of the run in which it began.
-    pub(super) phase: usize,
-    /// Until the first piece of the answer.
-    pub(super) first: Option<Duration>,
-    /// Between its pieces.
-    pub(super) gaps: Vec<Duration>,
-    /// Parts that a fallback stood in for.
-    pub(super) degraded: Vec<String>,
-    /// Whether each event came once, in order.
-    pub(super) is_in_order: bool,
-}
-
-/// How a turn ended for its customer.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum End {
-    /// `done`, with its finish reason.
-    Done(String),
-    /// `error`, with its code.
-    Error(String),
-    /// The stream broke off.
-    Cut,
-}
-
-/// Everything that the customers saw.
-#[derive(Default, Debug)]
-pub(super) struct Seen {
-    /// Turns that began.
-    pub(super) promises: Vec<Promise>,
-    /// Requests that were cut before their `start`, by a kill.
-    pub(super) cut_early: usize,
-    /// What nobody's death excuses: refused requests and broken streams.
-    pub(super) failures: Vec<String>,
-    /// Repeated requests that were given a turn of their own.
-    pub(super) given_another: Vec<String>,
-    /// Streams that were taken up on another gateway to their end.
-    pub(super) resumed: usize,
-    /// Requests that were repeated on another gateway and gave the same turn.
-    pub(super) repeated: usize,
-}
-
-impl Seen {
-    fn add(&mut self, other: Self) {
-        self.promises.extend(other.promises);
-        self.cut_early += other.cut_early;
-        self.failures.extend(other.failures);
-        self.given_another.extend(other.given_another);
-        self.resumed += other.resumed;
-        self.repeated += other.repeated;
-    }
-
-    /// Turns that began in a phase and were read to their `done`.
-    pub(super) fn done_in(&self, phase: usize) -> usize {
-        self.promises.iter().filter(|it| it.phase == phase && matches!(it.end, End::Done(_))).count()
-    }
-}
 
 /// Numbers that are the same in each run.
 pub(super) struct Dice(u64);
@@ -156,21 +87,32 @@ impl Pulse {
     }
 }
 
-/// Runs `faults` while customers ask; gives what they saw, once the faults are over and the last answer is read.
+/// Runs `faults` while customers ask; gives what they saw, once the faults are over and the last answer is read. The
+/// customers have a thread of their own, so that waiting for a server to start holds up none of them.
 pub(super) async fn under_load(cluster: &Cluster, habits: Habits, faults: impl AsyncFnOnce(&Pulse)) -> Seen {
-    let pulse = Arc::new(Pulse::default());
-    let stop = CancellationToken::new();
-    let customers = (0..CUSTOMERS).map(|number| {
-        let customer =
-            Customer { number, nodes: &cluster.gateways, client: cluster.client.clone(), pulse: &pulse, habits };
-        customer.ask_until(&stop)
+    let (pulse, stop) = (Pulse::default(), CancellationToken::new());
+    let (nodes, key) = (cluster.gateways.as_slice(), cluster.key.as_str());
+    // However the faults end, the customers go home.
+    let (go_home, watched) = (stop.clone().drop_guard(), &pulse);
+    let seen = blocking(|| {
+        std::thread::scope(|threads| {
+            let customers = threads.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(async {
+                    let base = nodes[0].base().expect("the load begins with all gateways up");
+                    let client = Client::of(&base, COMPANY, key);
+                    let customers = (0..CUSTOMERS).map(|number| {
+                        let customer = Customer { number, nodes, client: client.clone(), pulse: watched, habits };
+                        customer.ask_until(&stop)
+                    });
+                    futures::future::join_all(customers).await
+                })
+            });
+            tokio::runtime::Handle::current().block_on(faults(watched));
+            drop(go_home);
+            customers.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
     });
-    let customers = futures::future::join_all(customers);
-    let faults = async {
-        faults(&pulse).await;
-        stop.cancel();
-    };
-    let (seen, ()) = tokio::join!(customers, faults);
     seen.into_iter().fold(Seen::default(), |mut all, seen| {
         all.add(seen);
         all
@@ -339,16 +281,7 @@ impl<'a> Customer<'a> {
         let phase = self.pulse.phase.load(Ordering::SeqCst);
         let began = Instant::now();
         match asked.client.try_ask_with(message, session, key).await {
-            Ok(turn) => Some(Reading {
-                turn,
-                phase,
-                began,
-                first: None,
-                last: began,
-                gaps: Vec::new(),
-                has_ended: false,
-                is_cut: false,
-            }),
+            Ok(turn) => Some(Reading::of(turn, phase, began)),
             Err(_) if asked.was_killed() => {
                 seen.cut_early += 1;
                 None
@@ -368,8 +301,8 @@ impl<'a> Customer<'a> {
         };
         let now = Instant::now();
         match event.kind() {
-            "content" if reading.first.is_none() => reading.first = Some(now - reading.began),
-            "content" => reading.gaps.push(now - reading.last),
+            "content" if reading.first.is_none() && !reading.went_on => reading.first = Some(now - reading.began),
+            "content" if !reading.went_on => reading.gaps.push(now - reading.last),
             "done" => {
                 reading.has_ended = true;
                 self.pulse.done.fetch_add(1, Ordering::SeqCst);
@@ -403,58 +336,5 @@ impl<'a> Customer<'a> {
         let is_whole = promise.end != End::Cut;
         seen.promises.push(promise);
         is_whole
-    }
-}
-
-/// A stream that is being read.
-struct Reading {
-    turn: Turn,
-    phase: usize,
-    began: Instant,
-    first: Option<Duration>,
-    last: Instant,
-    gaps: Vec<Duration>,
-    has_ended: bool,
-    is_cut: bool,
-}
-
-impl Reading {
-    fn last_id(&self) -> usize {
-        self.turn.seen.last().map_or(0, |seen| seen.id)
-    }
-
-    /// Goes on with another stream of the same turn.
-    fn goes_on(&mut self, turn: Turn) {
-        let before = std::mem::replace(&mut self.turn, turn);
-        self.turn.seen = before.seen;
-        self.is_cut = false;
-        self.last = Instant::now();
-    }
-
-    /// What is known of the turn; none before its `start`.
-    fn ended(&self, session: &str, message: &str) -> Option<Promise> {
-        self.turn.find("start")?;
-        let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-        let end = match (self.turn.find("done"), self.turn.find("error")) {
-            (Some(done), _) => End::Done(word(&done["finish_reason"])),
-            (None, Some(error)) => End::Error(word(&error["code"])),
-            (None, None) => End::Cut,
-        };
-        let degraded = self.turn.find("done").and_then(|done| done["degraded"].as_array().cloned());
-        Some(Promise {
-            session: session.to_owned(),
-            message: message.to_owned(),
-            turn_id: self.turn.turn_id(),
-            text: self.turn.text(),
-            end,
-            phase: self.phase,
-            first: self.first,
-            gaps: self.gaps.clone(),
-            degraded: degraded.unwrap_or_default().iter().map(word).collect(),
-            // From the store an answer begins again, and says so: there the numbers of its pieces are forgotten.
-            is_in_order: self.turn.seen.windows(2).all(|pair| {
-                pair[1].id == pair[0].id + 1 || (pair[1].kind() == "reset" && pair[1].data["reason"] == "resumed")
-            }),
-        })
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::check::Bounds;
-use super::load::{Habits, under_load};
+use super::load::{CUSTOMERS, Habits, under_load};
 use super::site::Cluster;
 use super::timing;
 
@@ -18,11 +18,11 @@ async fn without_the_index_answers_say_that_it_is_missing() {
     let habits = Habits { resumes: true, repeats: true };
     let seen = under_load(&cluster, habits, async |pulse| {
         pulse.turns(SERVED).await;
-        pulse.next_phase();
         cluster.lines.index.refuse();
-        pulse.turns(SERVED).await;
         pulse.next_phase();
+        pulse.turns(SERVED).await;
         cluster.lines.index.blackhole();
+        pulse.next_phase();
         pulse.turns(SERVED).await;
         cluster.lines.index.restore();
         pulse.next_phase();
@@ -30,14 +30,23 @@ async fn without_the_index_answers_say_that_it_is_missing() {
     })
     .await;
     timing::print("the index is cut off", &seen, &["before", "refused", "no answer", "after"]);
-    let degraded = |phase| {
-        let mut turns = seen.promises.iter().filter(move |it| it.phase == phase);
-        turns.by_ref().filter(|it| it.degraded.iter().any(|part| part == "index")).count()
+    let without = |phase| {
+        let turns = seen.promises.iter().filter(|it| it.phase == phase);
+        let (all, without) = turns.fold((0, 0), |(all, without), it| {
+            (all + 1, without + usize::from(it.degraded.iter().any(|part| part == "index")))
+        });
+        (without, all - without)
     };
-    assert_eq!(degraded(0), 0, "turns were answered without knowledge before anything was cut");
-    assert!(degraded(1) > 0 && degraded(2) > 0, "no turn says that the index was missing");
-    let last = seen.promises.iter().rfind(|it| it.phase == 3).expect("turns after the fault");
-    assert!(last.degraded.iter().all(|part| part != "index"), "the index is not asked again: {last:?}");
+    // A busy machine may take too long for one or the other turn.
+    for phase in [0, 3] {
+        let (without, with) = without(phase);
+        assert!(without < with, "{without} turns were answered without knowledge in phase {phase}, {with} with it");
+    }
+    for phase in [1, 2] {
+        let (without, with) = without(phase);
+        // The last questions are answered when the fault is over.
+        assert!(without > 0 && with <= CUSTOMERS, "{with} turns found an index that was cut off, {without} did not");
+    }
     cluster.check(&seen, &Bounds { cuts_of_deliveries: 0 }).await;
 }
 

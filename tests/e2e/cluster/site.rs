@@ -39,6 +39,8 @@ pub(super) struct Cluster {
     pub(super) workers: Vec<Node>,
     /// Speaks for the company; `Client::at` gives one for a gateway.
     pub(super) client: Client,
+    /// The company's key.
+    pub(super) key: String,
     /// What webhooks are signed with.
     pub(super) secret: String,
     /// A place to run commands from.
@@ -108,6 +110,7 @@ impl Cluster {
             gateways,
             workers,
             client,
+            key,
             secret,
             desk,
             name,

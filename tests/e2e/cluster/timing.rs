@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::load::Seen;
+use super::promise::Seen;
 use crate::support::say;
 
 /// Prints a table with a column for each phase.

@@ -46,6 +46,7 @@ fn record(session: &SessionId, n: u64) -> TurnRecord {
         error: None,
         idempotency_key: None,
         request_fingerprint: None,
+        previous_turn_id: None,
         started_at: OffsetDateTime::now_utc(),
         finished_at: OffsetDateTime::now_utc(),
     }

@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::delay::Way;
-use super::topology::{Names, short};
+use super::names::{Names, short};
 use crate::ports::bus::{Error, Message, Queue};
 
 /// Whose message it is, so that it can be erased.

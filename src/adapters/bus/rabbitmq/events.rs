@@ -192,6 +192,6 @@ pub(super) struct Republished {
 impl Republished {
     pub(super) fn emit(self) {
         metrics::counter!("turnpike_bus_republished_total", "queue" => self.queue).increment(self.messages as u64);
-        tracing::warn!(queue = self.queue, messages = self.messages, "overdue messages are published again");
+        tracing::debug!(queue = self.queue, messages = self.messages, "overdue messages are published again");
     }
 }

@@ -123,13 +123,9 @@ impl Step<'_> {
         if held.is_booked {
             shared.ledger.postpone(*queue, copy.id, attempts, shared.due_after(after)).await.map_err(ledger_error)?;
         }
-        let published = shared.publisher().publish(&[outgoing]).await;
-        if published.is_err() && held.is_booked {
-            // Else this message would count as an old copy. If that fails too, it does, and is published again when it
-            // is overdue.
-            let before = held.message.attempts;
-            let _ = shared.ledger.postpone(*queue, copy.id, before, shared.due_after(Duration::ZERO)).await;
-        }
-        published.map(|()| Settled::Over)
+        // If this fails, this process tries again. If it dies meanwhile, the message that the server gives again counts as
+        // an old copy, and the next one comes when this one is overdue.
+        shared.publisher().publish(&[outgoing]).await?;
+        Ok(Settled::Over)
     }
 }

@@ -11,65 +11,14 @@ use super::delay;
 use super::error::{self, Code};
 use super::events::Mended;
 use super::line::Session;
-use crate::ports::bus::{Error, Queue};
+use super::names::Names;
+use crate::ports::bus::Error;
 
 /// The steps, in order. A step that was released is never edited.
 const STEPS: [&str; 1] = [include_str!("../../../../migrations/rabbitmq/0001-topology.toml")];
 
 /// How long the server is given to take down a queue that was deleted.
 const TAKEN_DOWN: Duration = Duration::from_millis(300);
-
-/// The names of what belongs to one namespace.
-#[derive(Clone, Debug)]
-pub(super) struct Names(String);
-
-impl Names {
-    /// Names that begin with a namespace: letters, digits, `.`, `_` and `-`, at most 60 of them.
-    pub(super) fn new(namespace: &str) -> Result<Self, Error> {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
-        if namespace.is_empty() || namespace.len() > 60 || !namespace.chars().all(is_plain) {
-            return Err(Error::Invalid(format!(
-                "{namespace:?} is no namespace for queues: 1 to 60 letters, digits, '.', '_' and '-'"
-            )));
-        }
-        Ok(Self(namespace.to_owned()))
-    }
-
-    /// The full name of a queue or exchange.
-    pub(super) fn of(&self, name: &str) -> String {
-        format!("{}.{name}", self.0)
-    }
-
-    /// Where events go in.
-    pub(super) fn events(&self) -> String {
-        self.of("events")
-    }
-
-    /// The queue of dead letters.
-    pub(super) fn dead(&self) -> String {
-        self.of("dead")
-    }
-
-    /// A queue's name on the server.
-    pub(super) fn queue(&self, queue: Queue) -> String {
-        self.of(short(queue))
-    }
-
-    /// The queue or exchange of a delay level.
-    pub(super) fn level(&self, level: u32) -> String {
-        self.of(&format!("delay.{level}"))
-    }
-
-    /// The queue that has a name on the server.
-    pub(super) fn parse(&self, name: &str) -> Option<Queue> {
-        Queue::ALL.into_iter().find(|queue| self.queue(*queue) == name)
-    }
-}
-
-/// A queue's name without a namespace.
-pub(super) fn short(queue: Queue) -> &'static str {
-    queue.name().rsplit('.').next().unwrap_or_default()
-}
 
 /// All that is to be there, by full names.
 #[derive(Debug)]
@@ -352,6 +301,8 @@ struct Delays {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::bus::rabbitmq::names::short;
+    use crate::ports::bus::Queue;
 
     fn topology() -> Topology {
         Topology::new(&Names::new("turnpike").unwrap()).unwrap()
@@ -388,16 +339,5 @@ mod tests {
     fn turns_go_to_two_queues() {
         let topology = topology();
         assert_eq!(topology.shared_queues().collect::<Vec<_>>(), ["turnpike.persist", "turnpike.analytics"]);
-    }
-
-    #[test]
-    fn a_namespace_is_a_plain_word() {
-        for wrong in ["", "a b", "turnpike/", "lãi", &"x".repeat(61)] {
-            assert!(matches!(Names::new(wrong), Err(Error::Invalid(_))), "{wrong}");
-        }
-        let names = Names::new("stage-2").unwrap();
-        assert_eq!(names.queue(Queue::Deliver), "stage-2.deliver");
-        assert_eq!(names.parse("stage-2.deliver"), Some(Queue::Deliver));
-        assert_eq!(names.parse("turnpike.deliver"), None);
     }
 }

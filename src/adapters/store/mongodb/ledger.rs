@@ -36,6 +36,15 @@ const ERASED: &str = "erased";
 /// Messages leased or redriven with one command.
 const BATCH: usize = 500;
 
+fn standing_of(entry: &Document) -> Result<Standing, Error> {
+    Ok(match entry.get_str("state") {
+        Ok(PENDING) => Standing::Pending { attempts: attempts(entry)? },
+        Ok(DONE) => Standing::Done,
+        Ok(DEAD) => Standing::Dead,
+        _ => Standing::Unknown,
+    })
+}
+
 #[async_trait]
 impl Ledger for MongoStore {
     async fn open(&self, queue: Queue, messages: &[Message], due_at: OffsetDateTime) -> Result<(), Error> {
@@ -57,13 +66,22 @@ impl Ledger for MongoStore {
             let fields = doc! { "state": 1, "attempts": 1 };
             Ok(ledger.find_one(doc! { "_id": key_of(queue, id) }).projection(fields).await?)
         });
-        let Some(entry) = found.await? else { return Ok(Standing::Unknown) };
-        Ok(match entry.get_str("state") {
-            Ok(PENDING) => Standing::Pending { attempts: attempts(&entry)? },
-            Ok(DONE) => Standing::Done,
-            Ok(DEAD) => Standing::Dead,
-            _ => Standing::Unknown,
-        })
+        found.await?.map_or(Ok(Standing::Unknown), |entry| standing_of(&entry))
+    }
+
+    async fn standings(&self, queue: Queue, ids: &[Uuid]) -> Result<Vec<Standing>, Error> {
+        let keys: Vec<String> = ids.iter().map(|&id| key_of(queue, id)).collect();
+        let found = self.call("ledger_standings", async {
+            let ledger = self.collection(LEDGER).await?;
+            let fields = doc! { "state": 1, "attempts": 1 };
+            let found = ledger.find(doc! { "_id": { "$in": &keys } }).projection(fields).await?;
+            Ok(found.try_collect::<Vec<Document>>().await?)
+        });
+        let found = found.await?;
+        let found: HashMap<&str, &Document> =
+            found.iter().filter_map(|entry| Some((entry.get_str("_id").ok()?, entry))).collect();
+        let of = |key: &String| found.get(key.as_str()).map_or(Ok(Standing::Unknown), |entry| standing_of(entry));
+        keys.iter().map(of).collect()
     }
 
     async fn postpone(&self, queue: Queue, id: Uuid, attempts: u32, due_at: OffsetDateTime) -> Result<(), Error> {

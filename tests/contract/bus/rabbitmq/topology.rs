@@ -1,16 +1,18 @@
 //! What the server holds: declared, checked, and declared again when it is gone.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use lapin::BasicProperties;
 use lapin::options::QueueDeclareOptions;
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel};
+use tokio::time::timeout;
 use turnpike::adapters::bus::rabbitmq::{RabbitBus, Settings};
 use turnpike::config::Secret;
 use turnpike::ports::bus::{Bus, Error, Queue};
 
 use super::{Here, channel};
-use crate::bus::support::{message, take, take_and_finish, turn};
+use crate::bus::support::{done, message, take, take_and_finish, turn};
 use crate::support::wait_for;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -49,19 +51,33 @@ async fn a_queue_of_another_kind_is_not_taken_for_ours() {
 async fn a_wrong_password_and_a_wrong_virtual_host_are_told() {
     let Some(here) = Here::shared("a_wrong_password").await else { return };
     let url = here.settings.url.reveal();
-    let (_, host) = url.rsplit_once('@').unwrap();
+    let (scheme, (_, host)) = (url.split("://").next().unwrap(), url.rsplit_once('@').unwrap());
     let address = host.split('/').next().unwrap();
     for (url, expected) in [
-        (format!("amqp://nobody:swordfish@{address}"), "ACCESS_REFUSED"),
+        (format!("{scheme}://nobody:swordfish@{address}"), "ACCESS_REFUSED"),
         (url.replace(host, &format!("{address}/nowhere")), "nowhere"),
     ] {
         let settings = Settings { patience: Duration::from_secs(1), ..Settings::new(Secret::new(url)) };
         let error = RabbitBus::pending(&settings).await.unwrap_err().to_string();
         assert!(error.contains(expected) && !error.contains("swordfish"), "{error}");
-        let bus = RabbitBus::open(settings, std::sync::Arc::clone(&here.ledger) as _).unwrap();
+        let bus = RabbitBus::open(settings, Arc::clone(&here.ledger) as _).unwrap();
         let error = bus.publish(&[turn("x")]).await.unwrap_err().to_string();
         assert!(error.contains(expected) && !error.contains("swordfish"), "{error}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_was_never_migrated_is_by_the_first_taker() {
+    let Some(here) = Here::shared("a_server_that_was_never_migrated_is_by_the_first_taker").await else { return };
+    super::clean(here.settings.url.reveal(), &here.settings.namespace).await.unwrap();
+    let waiting = tokio::spawn({
+        let bus = Arc::clone(&here.bus);
+        async move { take_and_finish(&*bus, Queue::Persist).await }
+    });
+    wait_for("queues", async || RabbitBus::pending(&here.settings).await.unwrap().is_empty().then_some(())).await;
+    let sent = turn("first");
+    here.bus.publish(std::slice::from_ref(&sent)).await.unwrap();
+    assert_eq!(waiting.await.unwrap().id, sent.id);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -112,7 +128,7 @@ async fn a_consumer_comes_back_when_its_queue_was_deleted() {
     let (_connection, channel) = channel(here.settings.url.reveal()).await.unwrap();
     channel.queue_delete(here.name("persist").as_str().into(), Default::default()).await.unwrap();
     // What this process has of the queue that is gone is all that is left of it, and is not thrown away.
-    in_work.settle(crate::bus::support::done()).await.unwrap();
+    in_work.settle(done()).await.unwrap();
     assert_eq!(take_and_finish(&*here.bus, Queue::Persist).await.id, sent[1].id);
     wait_for("another consumer", async || {
         let (_connection, channel) = self::channel(here.settings.url.reveal()).await.ok()?;
@@ -141,15 +157,46 @@ async fn a_message_of_a_stranger_is_given_to_the_job() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_consumer_that_the_server_has_forgotten_begins_anew() {
-    let Some(here) = Here::shared("a_consumer_that_the_server_has_forgotten").await else { return };
-    let sent = [turn("before"), turn("after")];
-    here.bus.publish(&sent[..1]).await.unwrap();
-    take_and_finish(&*here.bus, Queue::Persist).await;
-    let (_connection, channel) = channel(here.settings.url.reveal()).await.unwrap();
-    // Declared again at once: the server never cancels the consumers of the old one.
-    channel.queue_delete(here.name("persist").as_str().into(), Default::default()).await.unwrap();
+async fn a_consumer_whose_messages_the_server_drops_begins_anew() {
+    // A few that are dropped are missed when nothing has come for a while; more than a consumer may hold are missed sooner.
+    for (many, patience) in [(1, Duration::from_secs(60)), (30, Duration::from_secs(14))] {
+        let Some(mut here) = Here::shared("a_consumer_whose_messages_the_server_drops").await else { return };
+        here.settings.persist_prefetch = 2;
+        let bus = here.another();
+        let before: Vec<_> = (0..10).map(|n| turn(&n.to_string())).collect();
+        bus.publish(&before).await.unwrap();
+        for _ in &before {
+            take_and_finish(&*bus, Queue::Persist).await;
+        }
+        let (_connection, channel) = channel(here.settings.url.reveal()).await.unwrap();
+        replace(&here, &channel, "persist").await;
+        let sent: Vec<_> = (0..many).map(|n| turn(&n.to_string())).collect();
+        bus.publish(&sent).await.unwrap();
+        let begun = Instant::now();
+        for expected in &sent {
+            let taken = timeout(patience, bus.take(Queue::Persist)).await.expect("the consumer is dead").unwrap();
+            assert_eq!(taken.message().id, expected.id);
+            taken.settle(done()).await.unwrap();
+        }
+        assert!(begun.elapsed() < patience);
+    }
+}
+
+/// Deletes a queue and declares it at once: the server never tells the consumers of the old one.
+async fn replace(here: &Here, channel: &Channel, queue: &str) {
+    let (queue, dead) = (here.name(queue), here.name("dead"));
+    let mut arguments = FieldTable::default();
+    for (name, value) in [
+        ("x-queue-type", "quorum"),
+        ("x-overflow", "reject-publish"),
+        ("x-dead-letter-strategy", "at-least-once"),
+        ("x-dead-letter-exchange", &dead),
+    ] {
+        arguments.insert(name.into(), AMQPValue::LongString(value.into()));
+    }
+    arguments.insert("x-delivery-limit".into(), AMQPValue::LongLongInt(100_000));
+    let options = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    channel.queue_delete(queue.as_str().into(), Default::default()).await.unwrap();
+    channel.queue_declare(queue.as_str().into(), options, arguments).await.unwrap();
     RabbitBus::migrate(&here.settings).await.unwrap();
-    here.bus.publish(&sent[1..]).await.unwrap();
-    assert_eq!(take_and_finish(&*here.bus, Queue::Persist).await.id, sent[1].id);
 }
