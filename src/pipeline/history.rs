@@ -27,6 +27,8 @@ const MEMORY_BYTES: u64 = 64 << 20;
 pub struct Past {
     /// Its last turns, oldest first.
     pub turns: Vec<PastTurn>,
+    /// The turn that came last, even if it could not be read.
+    pub previous: Option<TurnId>,
     /// Whether turns may be missing: the store or the other gateways were asked and did not answer in time.
     pub is_partial: bool,
 }
@@ -84,7 +86,9 @@ enum Before {
     None,
     /// It has ended.
     Turn(TurnId),
-    /// The other gateways did not answer, or it goes on at one of them.
+    /// It goes on at another gateway.
+    Running(TurnId),
+    /// The other gateways did not answer.
     Unknown,
 }
 
@@ -142,7 +146,7 @@ impl History {
         let is_paused = self.paused.contains_key(scope.company());
         let stored = async { if is_paused { None } else { self.stored(scope, place.conversation).await } };
         let (stored, before) = tokio::join!(stored, self.before(scope, place, is_paused));
-        let mut is_partial = stored.is_none() || before == Before::Unknown;
+        let mut is_partial = stored.is_none() || matches!(before, Before::Unknown | Before::Running(_));
         let mut turns: Vec<PastTurn> =
             stored.unwrap_or_default().iter().map(|turn| PastTurn::from(&turn.record)).collect();
         if let Some(recent) = self.recent.get(&place.conversation) {
@@ -160,7 +164,12 @@ impl History {
         turns.dedup_by_key(|turn| turn.turn_id);
         let surplus = turns.len().saturating_sub(self.limit);
         turns.drain(..surplus);
-        Past { turns, is_partial }
+        let named = match before {
+            Before::Turn(id) | Before::Running(id) => Some(id),
+            Before::None | Before::Unknown => None,
+        };
+        let previous = turns.last().map(|turn| turn.turn_id).max(named);
+        Past { turns, previous, is_partial }
     }
 
     async fn stored(&self, scope: &CompanyScope, conversation: ConversationId) -> Option<Vec<StoredTurn>> {
@@ -193,7 +202,7 @@ impl History {
             match last.filter(|last| last.turn_id != place.turn) {
                 None => return Before::None,
                 Some(last) if last.has_ended => return Before::Turn(last.turn_id),
-                Some(_) if Instant::now() >= deadline => return Before::Unknown,
+                Some(last) if Instant::now() >= deadline => return Before::Running(last.turn_id),
                 Some(_) => tokio::time::sleep(LOOK).await,
             }
         }

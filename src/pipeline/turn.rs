@@ -147,7 +147,7 @@ impl<'a> Turn<'a> {
         // One vector serves the search; it is made while the store is asked.
         let (past, embedded) = tokio::join!(history, retriever.embed(&message, detected));
         self.past = past;
-        self.record.previous_turn_id = self.past.turns.last().map(|turn| turn.turn_id);
+        self.record.previous_turn_id = self.past.previous;
         if self.past.is_partial {
             self.degrade(Degraded::Store);
         }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::load::CUSTOMERS;
 use super::promise::{End, Promise, Seen};
 use super::site::{COMPANY, Cluster, EACH, Node, SENDING, is_taken};
 use crate::support::client::Client;
@@ -28,13 +27,11 @@ impl Cluster {
             assert!(!node.is_gone(), "process {number} ended by itself:\n{}", node.said());
         }
         // A gateway does not let a stream wait for whose a key is, and says so when it could not tell.
-        let untold: usize =
-            self.gateways.iter().map(|node| node.said().matches("\"operation\":\"claim\"").count()).sum();
+        let untold = self.said("\"operation\":\"claim\"");
         let others = &seen.given_another;
         assert!(others.len() <= untold, "{untold} keys were not told of, and yet one key stood for two: {others:#?}");
 
         let ledger = self.settled().await;
-        assert_eq!(ledger["balances"], true, "{ledger:#}");
         assert_eq!(sum(&ledger, "dead"), 0, "{ledger:#}");
         assert_eq!(sum(&ledger, "lost"), 0, "{ledger:#}");
 
@@ -57,13 +54,15 @@ impl Cluster {
         ));
     }
 
-    /// The ledger, once nothing is pending.
+    /// The ledger, once nothing is pending. A test server has no snapshots, so what ends while it is read may be counted in
+    /// one place and not yet in the other: one that does not balance is read again.
     async fn settled(&self) -> Value {
         let began = Instant::now();
         let mut last = None;
         while began.elapsed() < SETTLING {
             if let Some(ledger) = self.ledger() {
-                if sum(&ledger, "pending") == 0 && sum(&ledger, "unfinished_turns") == 0 {
+                let is_over = sum(&ledger, "pending") == 0 && sum(&ledger, "unfinished_turns") == 0;
+                if is_over && ledger["balances"] == true {
                     return ledger;
                 }
                 last = Some(ledger);
@@ -176,7 +175,8 @@ fn fault(promise: &Promise, stored: Option<&Value>) -> Option<String> {
     }
 }
 
-/// Turns that have a higher sequence than one which the same customer asked later.
+/// Turns that have a higher sequence than one which the same customer asked later. They are counted and no fault here: a
+/// gateway that cannot learn in time which turn came before does not let its customer wait.
 fn overtaken(seen: &Seen, stored: &HashMap<String, Value>) -> usize {
     let mut lowest: HashMap<&str, u64> = HashMap::new();
     let mut count = 0;
