@@ -75,7 +75,10 @@ async fn refuse_unmigrated(settings: &Arc<Settings>, open: &Open) -> anyhow::Res
             Ok(steps) if steps.is_empty() => {}
             // What RabbitMQ lacks is declared when it is needed: a queue that somebody deleted must not keep a process down.
             Ok(steps) if finding.engine == "RabbitMQ" && steps.iter().all(|step| step.ends_with(" is missing")) => {
-                tracing::warn!(missing = migrations::in_short(&steps), "RabbitMQ lacks what will be declared as needed");
+                tracing::warn!(
+                    missing = migrations::in_short(&steps),
+                    "RabbitMQ lacks what will be declared as needed"
+                );
             }
             // A worker does not touch the index.
             Ok(_) if finding.engine == "Qdrant" && open.parts().is_none() => {}

@@ -19,6 +19,9 @@ use crate::ports::directory::Directory;
 use crate::ports::index::{self, Contents, Encoder, Hit, KnowledgeIndex, Query};
 use crate::ports::store::{Appended, ConversationStore, DocumentRegister, Erased, Error, Page};
 
+/// What happens while something else is under way.
+type Meanwhile = Box<dyn FnOnce(&mut State) + Send>;
+
 /// Everything that is kept, of all companies.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct State {
@@ -38,7 +41,7 @@ pub(super) struct Memory {
     pub(super) encoder: Encoder,
     steps: AtomicI64,
     /// What is done once, after the next page of turns was given.
-    pub(super) meanwhile: Mutex<Option<Box<dyn FnOnce(&mut State) + Send>>>,
+    pub(super) meanwhile: Mutex<Option<Meanwhile>>,
     /// Turns in one page at most.
     pub(super) page: usize,
 }

@@ -207,8 +207,11 @@ async fn delays_outlive_a_server_that_is_killed() {
     let mut got = HashSet::new();
     while got.len() < sent.len() {
         let taken = take(&*here.bus, Queue::Persist).await;
-        assert_eq!(taken.message().attempts, 1);
-        got.insert(taken.message().id);
+        // An acknowledgement that the server did not read before it died lets the message come once more as it was; its copy
+        // comes when it is due all the same.
+        if taken.message().attempts == 1 {
+            got.insert(taken.message().id);
+        }
         taken.settle(done()).await.unwrap();
     }
     assert_eq!(got, sent.iter().map(|message| message.id).collect());
