@@ -79,8 +79,8 @@ async fn history_is_whole_at_the_other_gateway_when_the_client_names_the_turn_be
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_turn_that_the_other_gateway_has_heard_of_is_waited_for() {
-    let test = "a_turn_that_the_other_gateway_has_heard_of_is_waited_for";
+async fn a_turn_that_the_other_gateway_has_heard_of_is_waited_for_or_said_to_be_missing() {
+    let test = "a_turn_that_the_other_gateway_has_heard_of_is_waited_for_or_said_to_be_missing";
     let Some(pair) = Pair::start(test, "echo").await else { return };
     let (one, other) = pair.clients();
     for conversation in 0..4 {
@@ -95,8 +95,12 @@ async fn a_turn_that_the_other_gateway_has_heard_of_is_waited_for() {
         .await;
         stream.rest().await;
         // The client says nothing of the turn before, and comes at once.
-        other.ask(&second, &session).await.rest().await;
-        assert_eq!(questions(&pair.provider.last_body()), [first, second]);
+        let mut next = other.ask(&second, &session).await;
+        next.rest().await;
+        // Waiting has its bounds, and where they were reached the client is told.
+        let is_degraded = next.find("done").unwrap()["degraded"].to_string().contains("store");
+        let asked = questions(&pair.provider.last_body());
+        assert!(asked == [first, second] || is_degraded, "{asked:?}, and nothing says that a turn is missing");
     }
 }
 
