@@ -198,8 +198,9 @@ impl History {
         }
         let deadline = Instant::now() + ENDING;
         loop {
-            let Ok(last) = self.neighbours.last_turn(scope, place.conversation).await else { return Before::Unknown };
-            match last.filter(|last| last.turn_id != place.turn) {
+            let asked = self.neighbours.turn_before(scope, place.conversation, place.turn).await;
+            let Ok(last) = asked else { return Before::Unknown };
+            match last {
                 None => return Before::None,
                 Some(last) if last.has_ended => return Before::Turn(last.turn_id),
                 Some(last) if Instant::now() >= deadline => return Before::Running(last.turn_id),

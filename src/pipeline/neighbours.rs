@@ -81,17 +81,18 @@ impl Neighbours {
         found.url.filter(|url| self.own_url.as_ref() != Some(url))
     }
 
-    /// The turn of a conversation that began last, anywhere.
+    /// The turn of a conversation that began last before a turn of it, anywhere.
     ///
     /// # Errors
     /// When the others are not heard of in time.
-    pub(super) async fn last_turn(
+    pub(super) async fn turn_before(
         &self,
         scope: &CompanyScope,
         conversation: ConversationId,
+        turn: TurnId,
     ) -> Result<Option<Whereabouts>, Unheard> {
         let Some(cluster) = &self.cluster else { return Ok(None) };
-        within("last_turn", cluster.last_turn(scope, conversation)).await.ok_or(Unheard)
+        within("turn_before", cluster.turn_before(scope, conversation, turn)).await.ok_or(Unheard)
     }
 }
 

@@ -93,12 +93,16 @@ pub trait Cluster: Send + Sync {
     /// When it cannot be read.
     async fn whereabouts(&self, scope: &CompanyScope, turn: TurnId) -> Result<Option<Whereabouts>, Error>;
 
-    /// The turn of a conversation that began last.
+    /// The turn of a conversation that began last before a turn of it.
     ///
     /// # Errors
     /// When it cannot be read.
-    async fn last_turn(&self, scope: &CompanyScope, conversation: ConversationId)
-    -> Result<Option<Whereabouts>, Error>;
+    async fn turn_before(
+        &self,
+        scope: &CompanyScope,
+        conversation: ConversationId,
+        turn: TurnId,
+    ) -> Result<Option<Whereabouts>, Error>;
 
     /// Claims an `Idempotency-Key` for a turn. Gives the claim that holds: this one, or the one that came first.
     ///

@@ -110,20 +110,22 @@ async fn says_where_a_turn_runs(Processes { cluster, other, .. }: &Processes) {
 
 async fn gives_the_turn_that_began_last(Processes { cluster, other, .. }: &Processes) {
     let scope = scope("comp_a");
-    assert_eq!(other.last_turn(&scope, conversation("s")).await.unwrap(), None);
+    assert_eq!(other.turn_before(&scope, conversation("s"), TurnId::generate()).await.unwrap(), None);
     let turns: Vec<Whereabouts> = (0..4).map(|n| running(if n == 3 { "another" } else { "s" })).collect();
     // They are heard of in another order than they began in.
     for n in [3, 1, 2, 0] {
         cluster.announce(&scope, &turns[n]).await.unwrap();
     }
-    assert_eq!(other.last_turn(&scope, conversation("s")).await.unwrap(), Some(turns[2].clone()));
+    assert_eq!(other.turn_before(&scope, conversation("s"), TurnId::generate()).await.unwrap(), Some(turns[2].clone()));
+    // A turn that asks what came before it is not the answer itself.
+    assert_eq!(other.turn_before(&scope, conversation("s"), turns[2].turn_id).await.unwrap(), Some(turns[1].clone()));
 }
 
 async fn keeps_companies_apart(Processes { cluster, .. }: &Processes) {
     let (a, b, turn) = (scope("comp_a"), scope("comp_b"), running("s"));
     cluster.announce(&a, &turn).await.unwrap();
     assert_eq!(cluster.whereabouts(&b, turn.turn_id).await.unwrap(), None);
-    assert_eq!(cluster.last_turn(&b, turn.conversation_id).await.unwrap(), None);
+    assert_eq!(cluster.turn_before(&b, turn.conversation_id, TurnId::generate()).await.unwrap(), None);
     let (ours, theirs) = (claim("key"), claim("key"));
     assert_eq!(cluster.claim(&a, &ours).await.unwrap(), ours);
     assert_eq!(cluster.claim(&b, &theirs).await.unwrap(), theirs);
@@ -172,7 +174,7 @@ async fn erases_one_company(Processes { cluster, .. }: &Processes) {
     cluster.erase(&a).await.unwrap();
     cluster.erase(&a).await.unwrap();
     assert_eq!(cluster.whereabouts(&a, turn.turn_id).await.unwrap(), None);
-    assert_eq!(cluster.last_turn(&a, turn.conversation_id).await.unwrap(), None);
+    assert_eq!(cluster.turn_before(&a, turn.conversation_id, TurnId::generate()).await.unwrap(), None);
     let anew = claim("key");
     assert_eq!(cluster.claim(&a, &anew).await.unwrap(), anew);
     assert_eq!(cluster.whereabouts(&b, turn.turn_id).await.unwrap(), Some(turn.clone()));

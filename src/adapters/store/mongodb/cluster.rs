@@ -75,13 +75,18 @@ impl Cluster for MongoStore {
         self.live_turn("whereabouts", filter).await
     }
 
-    async fn last_turn(
+    async fn turn_before(
         &self,
         scope: &CompanyScope,
         conversation: ConversationId,
+        turn: TurnId,
     ) -> Result<Option<Whereabouts>, Error> {
-        let filter = doc! { "company_id": scope.company().as_str(), "conversation_id": conversation.to_string() };
-        self.live_turn("last_turn", filter).await
+        // Ids are of equal length and sort by time.
+        let filter = doc! {
+            "company_id": scope.company().as_str(), "conversation_id": conversation.to_string(),
+            "turn_id": { "$lt": turn.to_string() },
+        };
+        self.live_turn("turn_before", filter).await
     }
 
     async fn claim(&self, scope: &CompanyScope, claim: &Claim) -> Result<Claim, Error> {
