@@ -61,7 +61,7 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
             let (state, detail) = bus(&settings, stores).await;
             found("bus", state, detail);
             if let Some(cluster) = stores.cluster() {
-                let (state, detail) = members(cluster.as_ref()).await;
+                let (state, detail) = members(&settings, cluster.as_ref()).await;
                 found("processes", state, detail);
             }
         }
@@ -198,7 +198,7 @@ async fn bus(settings: &Settings, stores: &Stores) -> (State, String) {
 }
 
 /// The processes that were heard of, and what they cannot do for each other.
-async fn members(cluster: &dyn Cluster) -> (State, String) {
+async fn members(settings: &Settings, cluster: &dyn Cluster) -> (State, String) {
     let members = match cluster.members().await {
         Ok(members) => members,
         Err(error) => return (State::Broken, error.to_string()),
@@ -212,6 +212,10 @@ async fn members(cluster: &dyn Cluster) -> (State, String) {
             "; {hidden} gateways cannot be reached by the others, so turns of theirs cannot be taken up elsewhere: \
              set `server.advertise_url`"
         ));
+        return (State::Degraded, detail);
+    }
+    if gateways > 1 && matches!(settings.index, config::Index::Embedded { .. }) {
+        detail.push_str("; each gateway has a knowledge of its own: set QDRANT_URL for one that they share");
         return (State::Degraded, detail);
     }
     (State::Ok, detail)

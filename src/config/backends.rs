@@ -96,6 +96,9 @@ pub(super) fn store<F: Fn(&str) -> String>(raw: raw::Store, check: &mut Check<'_
         "mongodb" => {
             let uri = address(raw.uri, "store.uri", &["mongodb://", "mongodb+srv://"], "MONGODB_URI", check);
             is_name("store.database", &raw.database, check);
+            if raw.database.contains('.') {
+                check.fail("store.database", "MongoDB allows no `.` in the name of a database");
+            }
             if raw.max_pool_size == 0 || raw.min_pool_size > raw.max_pool_size {
                 check.fail("store.max_pool_size", "must be at least 1, and not below `min_pool_size`");
             }
@@ -153,7 +156,7 @@ fn address<F: Fn(&str) -> String>(
     }
 }
 
-/// A name that all engines take: letters, digits, `_`, `-` and `.`.
+/// A plain name: letters, digits, `_`, `-` and `.`.
 fn is_name<F: Fn(&str) -> String>(path: &str, name: &str, check: &mut Check<'_, F>) {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.".contains(c);
     if name.is_empty() || name.len() > 63 || !name.chars().all(is_plain) {

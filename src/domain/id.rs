@@ -184,6 +184,13 @@ impl TurnId {
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// How long ago the turn began, by this machine's clock; none for an id that says no time.
+    pub fn age(&self) -> Option<std::time::Duration> {
+        let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
+        let began = std::time::UNIX_EPOCH + std::time::Duration::new(seconds, nanos);
+        Some(began.elapsed().unwrap_or_default())
+    }
 }
 
 impl ConversationId {

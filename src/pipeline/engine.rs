@@ -26,6 +26,8 @@ use crate::runtime::tasks;
 const KEY_PATIENCE: Duration = Duration::from_millis(500);
 /// Between two looks for a turn that another gateway has begun.
 const LOOK: Duration = Duration::from_millis(50);
+/// A claim is as good as none when its turn began so long ago and nobody knows it.
+const STALE: Duration = Duration::from_secs(60);
 
 /// What the engine is made of.
 pub struct Parts {
@@ -221,7 +223,12 @@ impl Engine {
                 return Ok(Some(found));
             }
             if Instant::now() >= deadline {
-                return Err(Refused::Unreachable);
+                // Its gateway may have died before anything of the turn was written; the key is not lost for that.
+                return if claim.turn_id.age().is_some_and(|age| age > STALE) {
+                    Ok(None)
+                } else {
+                    Err(Refused::Unreachable)
+                };
             }
             tokio::time::sleep(LOOK).await;
         }

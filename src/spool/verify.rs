@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use futures::FutureExt;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::forward::{Reader, wait};
@@ -20,6 +21,9 @@ use crate::ports::outbox::{End, Ends, Sent};
 const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
 /// The longest time between two publications of the same turn.
 const RESEND_MAX: Duration = Duration::from_secs(3600);
+/// How long what has come to its end may stay in the current segment, which only goes as a whole: so that soon after a
+/// company was removed nothing of it is left here.
+const ROLL: Duration = Duration::from_secs(15);
 
 /// A turn's last event and where it is to be looked for.
 struct Followed {
@@ -39,6 +43,9 @@ pub async fn run(
     let state = Arc::clone(&spool.shared.state);
     let mut reader = Reader::new(spool.shared.dir.clone(), *state.released.borrow());
     let mut forwarded = state.forwarded.subscribe();
+    let mut rolling = tokio::time::interval(ROLL);
+    rolling.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ended = None;
     loop {
         let upto = *forwarded.borrow_and_update();
         let batch = match tokio::task::block_in_place(|| reader.next(upto)) {
@@ -55,6 +62,7 @@ pub async fn run(
         let Some(last) = batch.last().map(|record| record.sequence) else {
             tokio::select! {
                 changed = forwarded.changed() => if changed.is_err() { return },
+                _ = rolling.tick() => roll(&spool, &mut ended).await,
                 () = shutdown.cancelled() => return,
             }
             continue;
@@ -78,11 +86,18 @@ pub async fn run(
             let _ = state.held_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, release);
             spool.release(last);
         });
-        if was_erased {
-            // What is left of the company in the current segment goes when the segment does.
-            spool.roll().await;
-            spool.release(last);
+        ended = Some(last);
+        if was_erased || rolling.tick().now_or_never().is_some() {
+            roll(&spool, &mut ended).await;
         }
+    }
+}
+
+/// Removes what has come to its end from the current segment too.
+async fn roll(spool: &Spool, ended: &mut Option<u64>) {
+    if let Some(last) = ended.take() {
+        spool.roll().await;
+        spool.release(last);
     }
 }
 

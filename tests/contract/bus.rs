@@ -3,6 +3,7 @@
 
 mod crash;
 mod embedded;
+mod ended;
 mod ledger;
 mod rabbitmq;
 mod support;

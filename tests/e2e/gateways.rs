@@ -16,6 +16,9 @@ struct Pair {
     _worker: Server,
     sites: Vec<Site>,
     key: String,
+    /// The database's server, and the name of database and queues.
+    mongodb: String,
+    name: String,
 }
 
 impl Pair {
@@ -35,7 +38,7 @@ impl Pair {
             let start = |site: &Site, role| Server::start(site.command(&["serve", "--roles", role]));
             let (one, other) = (start(&sites[0], "gateway"), start(&sites[1], "gateway"));
             let _worker = start(&sites[2], "worker");
-            Some(Self { provider, one, other, _worker, sites, key })
+            Some(Self { provider, one, other, _worker, sites, key, mongodb, name })
         })
     }
 
@@ -171,4 +174,54 @@ async fn a_turn_whose_gateway_died_is_said_to_be_out_of_reach_until_it_is_mended
     let stored = wait_for("the turn to be stored", async || other.stored().await.pop()).await;
     assert_eq!(stored[0]["finish_reason"], "interrupted");
     assert!(stored[0]["answer"].as_str().unwrap().starts_with(&begun.text()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_company_is_removed_while_all_processes_run_and_nothing_of_it_stays() {
+    let test = "a_company_is_removed_while_all_processes_run_and_nothing_of_it_stays";
+    let Some(pair) = Pair::start(test, "echo").await else { return };
+    let (one, other) = pair.clients();
+    let canary = "xylophone-4711";
+    for n in 0..3 {
+        one.ask(&format!("Tell me about the {canary} number {n}"), "s").await.rest().await;
+        other.ask(&format!("Tell me about the {canary} as well {n}"), "t").await.rest().await;
+    }
+    wait_for("the turns to be stored", async || {
+        (one.stored().await.iter().map(Vec::len).sum::<usize>() == 6).then_some(())
+    })
+    .await;
+    let receipt = tokio::task::block_in_place(|| pair.sites[2].ok(&["company", "remove", "acme", "--yes"]));
+    let receipt: Value = serde_json::from_str(&receipt).unwrap();
+    assert_eq!((&receipt["conversations"], &receipt["turns"], &receipt["keys"]), (&2.into(), &6.into(), &1.into()));
+    assert_eq!(receipt["counted_turns"], 6, "{receipt}");
+
+    // The gateways let go of what their spools held, without being stopped.
+    for site in &pair.sites[..2] {
+        wait_for("the spool to be empty of it", async || (!mentions(&site.data_dir(), canary)).then_some(())).await;
+    }
+    let client = mongodb::Client::with_uri_str(&pair.mongodb).await.unwrap();
+    let database = client.database(&pair.name);
+    for collection in database.list_collection_names().await.unwrap() {
+        let mut found =
+            database.collection::<mongodb::bson::Document>(&collection).find(mongodb::bson::doc! {}).await.unwrap();
+        while let Some(document) = futures::TryStreamExt::try_next(&mut found).await.unwrap() {
+            let text = document.to_string();
+            assert!(!text.contains(canary), "{collection} holds {text}");
+        }
+    }
+    wait_for("the key to open nothing", async || (one.ask_with("hello", "s", &[]).await.status() == 401).then_some(()))
+        .await;
+}
+
+/// Whether any file below a folder holds a text.
+fn mentions(folder: &std::path::Path, text: &str) -> bool {
+    std::fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return mentions(&path, text);
+        }
+        // A file may be gone since it was listed.
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        bytes.windows(text.len()).any(|part| part == text.as_bytes())
+    })
 }

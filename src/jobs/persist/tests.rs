@@ -142,3 +142,16 @@ async fn poison_dies_at_once() {
     assert!(store.turns.lock().is_empty());
     assert_eq!(company().as_str(), "comp_1");
 }
+
+#[tokio::test]
+async fn with_several_workers_a_turn_is_stored_after_the_one_before_it() {
+    let store = MemoryStore::with([]);
+    let job = Persist::new(Arc::clone(&store) as _, Arc::clone(&store) as _, &jobs(), Returning::Anywhere);
+    let first = record("s-1", "q1", "a1");
+    let second = TurnRecord { previous_turn_id: Some(first.turn_id), ..record("s-1", "q2", "a2") };
+    assert!(matches!(job.run(&finished(&second)).await, Outcome::Defer { .. }));
+    assert!(store.turns.lock().is_empty());
+    done(job.run(&finished(&first)).await);
+    done(job.run(&finished(&second)).await);
+    assert_eq!(store.turns.lock().iter().map(|turn| turn.turn_id).collect::<Vec<_>>(), [first.turn_id, second.turn_id]);
+}
