@@ -24,7 +24,7 @@ pub mod index {
 }
 
 pub mod model {
-    //! Adapters of [`crate::ports::model`].
+    //! Adapters of [`crate::ports::model`] and [`crate::ports::upstream`].
 
     pub mod extractive;
     pub mod gemini;
@@ -32,6 +32,7 @@ pub mod model {
     pub mod openai;
     pub mod scripted;
     mod sse;
+    pub mod upstream;
 }
 
 pub mod store {

@@ -11,7 +11,7 @@ use unicode_normalization::UnicodeNormalization;
 use super::Common;
 use crate::domain::turn::UserInfo;
 use crate::domain::{CompanyId, SessionId};
-use crate::pipeline::ask::Ask;
+use crate::pipeline::ask::{Ask, Options};
 use crate::pipeline::engine::Found;
 use crate::pipeline::live::TurnEvent;
 use crate::roles::service::{Open, Roles, Service};
@@ -60,6 +60,7 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
             industry: None,
             user: UserInfo { source: Some("terminal".to_owned()), ..UserInfo::default() },
             context: serde_json::Map::new(),
+            options: Options::default(),
             idempotency_key: None,
             traceparent: None,
         };

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use super::Common;
 use crate::config::pipelines::ROOT;
-use crate::domain::{ApiKey, Company, CompanyId, Language};
+use crate::domain::{ApiKey, Company, CompanyId, KeyScope, Language};
 use crate::roles::erase;
 use crate::roles::parts::{self, Parts, Purpose};
 use crate::roles::stores::Stores;
@@ -95,7 +95,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
                 ..known
             };
             let is_new = directory.put_company(&company).await?;
-            let (key, secret) = ApiKey::issue(id.clone(), super::random()?, now);
+            let (key, secret) = ApiKey::issue(id.clone(), KeyScope::Admin, super::random()?, now);
             directory.add_key(&key).await?;
             say!("{} company {id}", if is_new { "added" } else { "changed" });
             say!("its API key, shown only now: {secret}");

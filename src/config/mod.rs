@@ -137,6 +137,8 @@ pub struct Limits {
     pub streams_per_company: usize,
     /// Requests per minute and company.
     pub requests_per_minute: u32,
+    /// Requests per minute with one publishable key, unless the key says otherwise.
+    pub publishable_requests_per_minute: u32,
     /// Largest document in bytes.
     pub document_bytes: usize,
 }

@@ -105,6 +105,7 @@ pub(super) struct Limits {
     pub(super) streams: usize,
     pub(super) streams_per_company: usize,
     pub(super) requests_per_minute: u32,
+    pub(super) publishable_requests_per_minute: u32,
     pub(super) document_bytes: usize,
 }
 

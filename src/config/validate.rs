@@ -176,8 +176,13 @@ fn auth<F: Fn(&str) -> String>(raw: raw::Auth, server: &Server, check: &mut Chec
 }
 
 fn limits<F: Fn(&str) -> String>(raw: &raw::Limits, check: &mut Check<'_, F>) -> Limits {
-    if raw.requests_per_minute == 0 {
-        check.fail("limits.requests_per_minute", "must be at least 1");
+    for (name, value) in [
+        ("requests_per_minute", raw.requests_per_minute),
+        ("publishable_requests_per_minute", raw.publishable_requests_per_minute),
+    ] {
+        if value == 0 {
+            check.fail(&format!("limits.{name}"), "must be at least 1");
+        }
     }
     Limits {
         message_chars: check.positive("limits.message_chars", raw.message_chars),
@@ -186,6 +191,7 @@ fn limits<F: Fn(&str) -> String>(raw: &raw::Limits, check: &mut Check<'_, F>) ->
         streams: check.positive("limits.streams", raw.streams),
         streams_per_company: check.positive("limits.streams_per_company", raw.streams_per_company),
         requests_per_minute: raw.requests_per_minute,
+        publishable_requests_per_minute: raw.publishable_requests_per_minute,
         document_bytes: check.positive("limits.document_bytes", raw.document_bytes),
     }
 }

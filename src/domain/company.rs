@@ -1,7 +1,6 @@
-//! Companies, their keys, and the scope without which nothing of theirs can be read.
+//! Companies, and the scope without which nothing of theirs can be read.
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use super::id::CompanyId;
@@ -53,55 +52,4 @@ impl CompanyScope {
     pub fn company(&self) -> &CompanyId {
         &self.0
     }
-}
-
-/// A company's API key as it is kept: the secret itself is shown once and never stored.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ApiKey {
-    /// The key's public part, its first characters.
-    pub prefix: String,
-    /// SHA-256 of the whole key, in hexadecimal. Keys hold 192 random bits, so a plain hash is enough.
-    pub hash: String,
-    /// The company it opens.
-    pub company_id: CompanyId,
-    /// When it was made.
-    #[serde(with = "time::serde::rfc3339")]
-    pub created_at: OffsetDateTime,
-    /// When it stops to work.
-    #[serde(with = "time::serde::rfc3339::option")]
-    pub expires_at: Option<OffsetDateTime>,
-}
-
-impl ApiKey {
-    /// The key to keep for a secret made of `entropy`, and the secret to show once: `tp_` and 48 hexadecimal digits.
-    pub fn issue(company_id: CompanyId, entropy: [u8; 24], now: OffsetDateTime) -> (Self, String) {
-        let secret = format!("tp_{}", hex(&entropy));
-        let key = Self {
-            prefix: secret.chars().take(11).collect(),
-            hash: Self::hash_of(&secret),
-            company_id,
-            created_at: now,
-            expires_at: None,
-        };
-        (key, secret)
-    }
-
-    /// What `ApiKey::hash` holds for a secret.
-    pub fn hash_of(secret: &str) -> String {
-        hex(&Sha256::digest(secret.as_bytes()))
-    }
-
-    /// Whether the key still works at `now`.
-    pub fn is_valid_at(&self, now: OffsetDateTime) -> bool {
-        self.expires_at.is_none_or(|end| now < end)
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -5,14 +5,16 @@ pub mod company;
 pub mod conversation;
 pub mod event;
 pub mod id;
+pub mod key;
 pub mod knowledge;
 pub mod language;
 pub mod text;
 pub mod turn;
 pub mod webhook;
 
-pub use company::{ApiKey, Company, CompanyScope};
+pub use company::{Company, CompanyScope};
 pub use event::{Event, EventType};
 pub use id::{CompanyId, ConversationId, DocumentId, EndpointId, SessionId, TurnId};
+pub use key::{ApiKey, KeyScope};
 pub use language::Language;
 pub use turn::{FinishReason, TurnRecord};

@@ -1,5 +1,5 @@
-//! From a request to a company: by key, or in open mode by the name alone. The only place of the HTTP face that grants
-//! a [`CompanyScope`].
+//! From a request to a company: by key, by the operator's token, or in open mode by the name alone. The only place of the
+//! HTTP face that grants a [`CompanyScope`].
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
@@ -9,13 +9,13 @@ use std::time::Duration;
 use axum::http::uri::Authority;
 use axum::http::{HeaderMap, StatusCode, header};
 use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 use moka::future::Cache;
 use time::OffsetDateTime;
 
 use super::problem::Problem;
-use crate::config::AuthMode;
-use crate::domain::{ApiKey, Company, CompanyId, CompanyScope};
+use crate::config::{AuthMode, Secret, Settings};
+use crate::domain::{ApiKey, Company, CompanyId, CompanyScope, KeyScope};
 use crate::ports::directory::Directory;
 use crate::ports::store::Error;
 
@@ -35,27 +35,55 @@ pub struct Caller {
     pub company: Arc<Company>,
     /// The right to its data.
     pub scope: CompanyScope,
+    /// What let them in.
+    pub access: Access,
+}
+
+impl Caller {
+    /// Whether anyone can be behind it who has seen a page with the company's publishable key. They are believed
+    /// nothing that one of them could say of another.
+    pub fn is_public(&self) -> bool {
+        matches!(&self.access, Access::Key(key) if key.scope == KeyScope::Publishable)
+    }
+}
+
+/// What let a caller in.
+#[derive(Clone, Debug)]
+pub enum Access {
+    /// Nothing is asked for.
+    Open,
+    /// A key of the company.
+    Key(Arc<ApiKey>),
+    /// The operator's token.
+    Operator,
 }
 
 /// Checks who asks.
 pub struct Gate {
     directory: Arc<dyn Directory>,
     mode: AuthMode,
+    admin_token: Option<Secret>,
     keys: Remembered<ApiKey>,
     companies: Remembered<Company>,
     limiter: DefaultKeyedRateLimiter<CompanyId>,
+    /// Limits of keys that have one of their own, by their hash and the limit.
+    key_limiters: Cache<(String, NonZeroU32), Arc<DefaultDirectRateLimiter>>,
+    publishable_per_minute: u32,
 }
 
 impl Gate {
-    /// A gate that lets `per_minute` requests of one company through.
-    pub fn new(directory: Arc<dyn Directory>, mode: AuthMode, per_minute: u32) -> Self {
-        let per_minute = NonZeroU32::new(per_minute).unwrap_or(NonZeroU32::MIN);
+    /// A gate with the settings' mode, token and limits.
+    pub fn new(directory: Arc<dyn Directory>, settings: &Settings) -> Self {
+        let per_minute = NonZeroU32::new(settings.limits.requests_per_minute).unwrap_or(NonZeroU32::MIN);
         Self {
             directory,
-            mode,
+            mode: settings.auth.mode,
+            admin_token: settings.auth.admin_token.clone(),
             keys: Remembered::new(),
             companies: Remembered::new(),
             limiter: RateLimiter::keyed(Quota::per_minute(per_minute)),
+            key_limiters: Cache::builder().max_capacity(CAPACITY).time_to_idle(Duration::from_secs(3600)).build(),
+            publishable_per_minute: settings.limits.publishable_requests_per_minute,
         }
     }
 
@@ -72,30 +100,101 @@ impl Gate {
         self.directory.companies().await
     }
 
-    /// Who asks, given the company that the request names. With a key, both must agree.
+    /// Who asks, given the company that the request names and what a key must open for it. With a key, both must agree.
     ///
     /// # Errors
-    /// 401 without a valid key, 403 when the key opens another company than the one named or in open mode a foreign page
-    /// asks, 404 for a company that does not exist, 429 over the limit, 503 when nobody can tell.
-    pub async fn admit(&self, headers: &HeaderMap, named: Option<&str>) -> Result<Caller, Problem> {
+    /// 401 without a valid key, 403 when the key opens another company than the one named or not so much of it, when a
+    /// page of another origin than the key's asks, or in open mode a foreign page; 404 for a company that does not exist,
+    /// 429 over the limit, 503 when nobody can tell.
+    pub async fn admit(&self, headers: &HeaderMap, named: Option<&str>, needed: KeyScope) -> Result<Caller, Problem> {
+        self.admit_by(headers, bearer(headers), named, needed).await
+    }
+
+    /// As [`Gate::admit`] for turns that a browser asks for by ways that carry no headers of the page's choice
+    /// (`EventSource`, `WebSocket`): those may name a publishable key in their query. Others stay secret, and so out of
+    /// addresses, which are written into logs and histories.
+    ///
+    /// # Errors
+    /// As [`Gate::admit`].
+    pub async fn admit_page(
+        &self,
+        headers: &HeaderMap,
+        key: Option<&str>,
+        named: Option<&str>,
+    ) -> Result<Caller, Problem> {
+        let Some(key) = key.filter(|_| bearer(headers).is_none() && self.mode == AuthMode::Keys) else {
+            return self.admit(headers, named, KeyScope::Publishable).await;
+        };
+        let caller = self.admit_by(headers, Some(key), named, KeyScope::Publishable).await?;
+        if !caller.is_public() {
+            return Err(forbidden(
+                "key_in_query",
+                "only a publishable key may stand in an address; this one is for headers",
+            ));
+        }
+        Ok(caller)
+    }
+
+    /// Checks that the operator asks.
+    ///
+    /// # Errors
+    /// 401 or 403.
+    pub fn admit_operator(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        self.refuse_foreign_pages(headers)?;
+        if self.mode == AuthMode::Open {
+            return Ok(());
+        }
+        match bearer(headers) {
+            Some(secret) if self.is_operator(secret) => Ok(()),
+            Some(_) => Err(forbidden("operator_only", "this is for the operator, with TURNPIKE_ADMIN_TOKEN")),
+            None => Err(unauthorized("send the operator's token as `Authorization: Bearer TOKEN`")),
+        }
+    }
+
+    async fn admit_by(
+        &self,
+        headers: &HeaderMap,
+        secret: Option<&str>,
+        named: Option<&str>,
+        needed: KeyScope,
+    ) -> Result<Caller, Problem> {
         self.refuse_foreign_pages(headers)?;
         let named: Option<CompanyId> = named
             .map(str::parse)
             .transpose()
             .map_err(|error| Problem::bad_request("invalid_company_id", format!("{error}")))?;
-        let id = match self.mode {
-            AuthMode::Keys => self.key_owner(headers, named.as_ref()).await?,
-            AuthMode::Open => match named {
-                Some(id) => id,
-                None => self.only_company().await?,
+        let (id, access) = match (self.mode, secret) {
+            (AuthMode::Open, _) => match named {
+                Some(id) => (id, Access::Open),
+                None => (self.only_company().await?, Access::Open),
             },
+            (AuthMode::Keys, Some(secret)) if self.is_operator(secret) => {
+                let named =
+                    named.ok_or_else(|| Problem::bad_request("company_missing", "name the company in `company_id`"))?;
+                (named, Access::Operator)
+            }
+            (AuthMode::Keys, Some(secret)) => {
+                let key = self.key(secret, named.as_ref()).await?;
+                check(&key, headers, needed)?;
+                self.count_key(&key).await?;
+                (key.company_id.clone(), Access::Key(key))
+            }
+            (AuthMode::Keys, None) => {
+                return Err(unauthorized("send the company's key as `Authorization: Bearer KEY`"));
+            }
         };
         let company =
             self.companies.get(id.as_str(), async { self.directory.company(&id).await }).await?.ok_or_else(|| {
                 Problem::new(StatusCode::NOT_FOUND, "unknown_company", format!("there is no company {id}"))
             })?;
-        self.count(&id)?;
-        Ok(Caller { scope: CompanyScope::granted(company.id.clone()), company })
+        self.limiter.check_key(&id).map_err(|denied| rate_limited(&denied))?;
+        Ok(Caller { scope: CompanyScope::granted(company.id.clone()), company, access })
+    }
+
+    /// Whether a secret is the operator's token, in a time that does not tell how much of it is right.
+    fn is_operator(&self, secret: &str) -> bool {
+        // Of hashes that differ, the place where they do says nothing of the token.
+        self.admin_token.as_ref().is_some_and(|token| ApiKey::hash_of(token.reveal()) == ApiKey::hash_of(secret))
     }
 
     /// In open mode, refuses what a page of another site made a browser send: nobody needs a key there, so the browser of
@@ -114,10 +213,7 @@ impl Gate {
         ))
     }
 
-    async fn key_owner(&self, headers: &HeaderMap, named: Option<&CompanyId>) -> Result<CompanyId, Problem> {
-        let unauthorized = |detail: &str| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
-        let secret =
-            bearer(headers).ok_or_else(|| unauthorized("send the company's key as `Authorization: Bearer KEY`"))?;
+    async fn key(&self, secret: &str, named: Option<&CompanyId>) -> Result<Arc<ApiKey>, Problem> {
         let hash = ApiKey::hash_of(secret);
         let key = self.keys.get(&hash, async { self.directory.key(&hash).await }).await?;
         let key = key.ok_or_else(|| unauthorized("the key is not known"))?;
@@ -125,12 +221,10 @@ impl Gate {
             return Err(unauthorized("the key has expired"));
         }
         match named {
-            Some(named) if *named != key.company_id => Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "company_mismatch",
-                "the key does not open the company that the request names",
-            )),
-            _ => Ok(key.company_id.clone()),
+            Some(named) if *named != key.company_id => {
+                Err(forbidden("company_mismatch", "the key does not open the company that the request names"))
+            }
+            _ => Ok(key),
         }
     }
 
@@ -142,13 +236,43 @@ impl Gate {
         }
     }
 
-    fn count(&self, id: &CompanyId) -> Result<(), Problem> {
-        self.limiter.check_key(id).map_err(|denied| {
-            let wait = denied.wait_time_from(DefaultClock::default().now());
-            Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests in a minute")
-                .retry_after(Duration::from_secs_f64(wait.as_secs_f64().ceil()))
-        })
+    /// Counts a request against the key's own limit, if it has one.
+    async fn count_key(&self, key: &ApiKey) -> Result<(), Problem> {
+        let usual = (key.scope == KeyScope::Publishable).then_some(self.publishable_per_minute);
+        let Some(limit) = key.requests_per_minute.or(usual).and_then(NonZeroU32::new) else { return Ok(()) };
+        let make = async { Arc::new(RateLimiter::direct(Quota::per_minute(limit))) };
+        let limiter = self.key_limiters.get_with((key.hash.clone(), limit), make).await;
+        limiter.check().map_err(|denied| rate_limited(&denied))
     }
+}
+
+/// Whether a key opens what is asked for, and the page that asks may use it.
+fn check(key: &ApiKey, headers: &HeaderMap, needed: KeyScope) -> Result<(), Problem> {
+    if !key.scope.opens(needed) {
+        let (scope, needed) = (key.scope, needed);
+        return Err(forbidden("scope_too_small", format!("this needs a key of scope {needed}; this one is {scope}")));
+    }
+    if key.scope == KeyScope::Publishable {
+        let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+        if !origin.is_some_and(|origin| key.allows_origin(origin)) {
+            return Err(forbidden("origin_not_allowed", "this key is for pages of other origins"));
+        }
+    }
+    Ok(())
+}
+
+fn unauthorized(detail: &str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+}
+
+fn forbidden(code: &'static str, detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, code, detail)
+}
+
+fn rate_limited(denied: &NotUntil<<DefaultClock as Clock>::Instant>) -> Problem {
+    let wait = denied.wait_time_from(DefaultClock::default().now());
+    Problem::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", "too many requests in a minute")
+        .retry_after(Duration::from_secs_f64(wait.as_secs_f64().ceil()))
 }
 
 /// The secret after `Bearer`, in whatever case that is written (RFC 9110, 11.1).

@@ -1,6 +1,7 @@
-//! The HTTP face: [`server`] accepts connections, [`auth`] finds the company, `surfaces` are the routes, `sse` writes
+//! The HTTP face: [`server`] accepts connections, [`auth`] finds the company, `surfaces` are the routes, `wires` write
 //! streams, [`problem`] is the one place where errors become statuses.
 
+mod asking;
 pub mod auth;
 mod body;
 mod extract;
@@ -9,8 +10,8 @@ mod io;
 pub mod problem;
 mod relay;
 pub mod server;
-mod sse;
 mod surfaces;
+mod wires;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::pipeline::engine::Engine;
 use crate::ports::analytics::Analytics;
 use crate::ports::peer::Peer;
 use crate::ports::store::ConversationStore;
+use crate::ports::upstream::Upstream;
 use auth::Gate;
 
 pub use surfaces::{health_router, router};
@@ -39,6 +41,8 @@ pub struct App {
     pub analytics: Arc<dyn Analytics>,
     /// The way to other gateways.
     pub peer: Arc<dyn Peer>,
+    /// Providers that are asked as they are.
+    pub upstreams: Vec<Arc<dyn Upstream>>,
     /// Questions that the chat page suggests, by company.
     pub questions: HashMap<CompanyId, Vec<String>>,
 }

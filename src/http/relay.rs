@@ -76,8 +76,10 @@ fn question(client: Client<'_>, url: String, is_post: bool) -> Option<Question> 
         return None;
     }
     let mut headers = vec![(RELAYED, "1".to_owned())];
-    if let Some(key) = client.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()) {
-        headers.push(("authorization", key.to_owned()));
+    for (name, sent_as) in [(header::AUTHORIZATION, "authorization"), (header::ORIGIN, "origin")] {
+        if let Some(value) = client.headers.get(name).and_then(|value| value.to_str().ok()) {
+            headers.push((sent_as, value.to_owned()));
+        }
     }
     // Where no keys are asked for, the company is named.
     let url = format!("{url}?company_id={}", client.scope.company());

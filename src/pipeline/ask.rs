@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use crate::config::pipelines::ModelRef;
+use crate::domain::conversation::Message;
 use crate::domain::turn::UserInfo;
 use crate::domain::{Company, CompanyScope, Language, SessionId, TurnId};
+use crate::ports::model::Thinking;
 use crate::ports::outbox;
 
 /// A question to a company's chatbot.
@@ -29,18 +32,47 @@ pub struct Ask {
     pub user: UserInfo,
     /// What the client sends along.
     pub context: serde_json::Map<String, serde_json::Value>,
+    /// What it wants otherwise than the company's pipeline has it.
+    pub options: Options,
     /// The client's `Idempotency-Key`.
     pub idempotency_key: Option<String>,
     /// The client's trace (W3C Trace Context).
     pub traceparent: Option<String>,
 }
 
+/// What a client wants otherwise than the company's pipeline has it. What is not said stays as it is there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Options {
+    /// Another pipeline, by a name that the catalog has.
+    pub pipeline: Option<String>,
+    /// Models to be asked first, before those of the agent and of the chain.
+    pub models: Vec<ModelRef>,
+    /// Instructions that stand after the agent's own.
+    pub instructions: Option<String>,
+    /// Randomness, 0 to 2.
+    pub temperature: Option<f32>,
+    /// Most tokens to write.
+    pub max_tokens: Option<u32>,
+    /// Whether the model thinks before it answers.
+    pub thinking: Option<Thinking>,
+    /// The conversation so far as the client has it, in place of the stored one.
+    pub history: Option<Vec<Message>>,
+}
+
 impl Ask {
     /// Tells the same request from another under one `Idempotency-Key`: SHA-256 of all that the client sent, in
     /// hexadecimal, the same in every process.
     pub fn fingerprint(&self) -> String {
-        let sent =
-            serde_json::json!([self.message, self.session_id, self.language, self.industry, self.user, self.context,]);
+        let options = format!("{:?}", self.options);
+        let sent = serde_json::json!([
+            self.message,
+            self.session_id,
+            self.language,
+            self.industry,
+            self.user,
+            self.context,
+            options,
+        ]);
         Sha256::digest(sent.to_string().as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }

@@ -99,6 +99,11 @@ impl Engine {
         &self.parts.chain
     }
 
+    /// The pipelines.
+    pub fn catalog(&self) -> &Catalog {
+        &self.parts.catalog
+    }
+
     /// The knowledge.
     pub fn retriever(&self) -> &Retriever {
         &self.parts.retriever

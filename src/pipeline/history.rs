@@ -7,7 +7,7 @@ use moka::sync::Cache;
 use tokio::time::Instant;
 
 use super::neighbours::Neighbours;
-use crate::domain::conversation::{Message, StoredTurn, messages_of};
+use crate::domain::conversation::{Message, Role, StoredTurn, messages_of};
 use crate::domain::{CompanyId, CompanyScope, ConversationId, Language, TurnId, TurnRecord};
 use crate::ports::store::ConversationStore;
 
@@ -37,6 +37,20 @@ impl Past {
     /// The messages of the turns, oldest first.
     pub fn messages(&self) -> Vec<Message> {
         self.turns.iter().flat_map(|turn| turn.messages.clone()).collect()
+    }
+
+    /// The same place with another past: messages that the client holds, oldest first.
+    pub fn told(self, messages: Vec<Message>) -> Self {
+        let mut turns: Vec<PastTurn> = Vec::new();
+        for message in messages {
+            match turns.last_mut() {
+                Some(turn) if message.role != Role::User => turn.messages.push(message),
+                _ => {
+                    turns.push(PastTurn { turn_id: TurnId::generate(), language: None, messages: vec![message] });
+                }
+            }
+        }
+        Self { turns, is_partial: false, ..self }
     }
 
     /// The user's last message.

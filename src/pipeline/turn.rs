@@ -85,7 +85,9 @@ impl<'a> Turn<'a> {
             conversation_id: head.conversation_id,
             traceparent: ask.traceparent.clone(),
         };
-        let pipeline = Arc::clone(engine.parts.catalog.for_company(&ask.company, ask.industry.as_deref()));
+        let catalog = &engine.parts.catalog;
+        let named = ask.options.pipeline.as_deref().and_then(|name| catalog.get(name));
+        let pipeline = Arc::clone(named.unwrap_or_else(|| catalog.for_company(&ask.company, ask.industry.as_deref())));
         let journal = Arc::from(engine.parts.outbox.journal(&record));
         Self {
             engine,
@@ -148,7 +150,10 @@ impl<'a> Turn<'a> {
         let history = engine.history.load(&self.ask.scope, place);
         // One vector serves the search; it is made while the store is asked.
         let (past, embedded) = tokio::join!(history, retriever.embed(&message, detected));
-        self.past = past;
+        self.past = match self.ask.options.history.clone() {
+            Some(told) => past.told(told),
+            None => past,
+        };
         self.record.previous_turn_id = self.past.previous;
         if self.past.is_partial {
             self.degrade(Degraded::Store);
@@ -258,11 +263,11 @@ impl<'a> Turn<'a> {
         let (journal, sources) = (Arc::clone(&self.journal), self.found.sources.len());
         let mut answer = Answer::new(Arc::clone(self.live), journal, sources, settings.turn.answer_chars, self.started);
         let agent = self.agent();
-        let own = &self.pipeline.definition.agent(agent).models;
+        let own = [&self.ask.options.models[..], &self.pipeline.definition.agent(agent).models].concat();
         let grace = settings.turn.disconnect_grace;
         let mut delivered = None;
         let ended = {
-            let answering = self.engine.parts.chain.answer(own, &request, &mut answer);
+            let answering = self.engine.parts.chain.answer(&own, &request, &mut answer);
             tokio::select! {
                 biased;
                 () = self.live.stopped() => Ended::Stopped,
@@ -345,6 +350,11 @@ impl<'a> Turn<'a> {
             tracing::error!(turn.id = %self.record.turn_id, error = %Causes(&error), "a prompt cannot be rendered");
             model::Error::BadRequest("the prompt cannot be rendered".to_owned())
         })?;
+        let options = &self.ask.options;
+        let system = match &options.instructions {
+            Some(instructions) => format!("{system}\n\n{instructions}"),
+            None => system,
+        };
         let definition = self.pipeline.definition.agent(agent);
         let mut messages = past;
         messages.push(Message { role: Role::User, content: self.ask.message.clone() });
@@ -352,8 +362,9 @@ impl<'a> Turn<'a> {
             turn_id: self.record.turn_id.to_string(),
             system,
             messages,
-            temperature: Some(definition.temperature),
-            max_tokens: Some(definition.max_tokens),
+            temperature: Some(options.temperature.unwrap_or(definition.temperature)),
+            max_tokens: Some(options.max_tokens.unwrap_or(definition.max_tokens)),
+            thinking: options.thinking,
             language: self.language,
             question: self.ask.message.clone(),
             passages: self.found.passages.clone(),

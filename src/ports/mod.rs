@@ -12,4 +12,5 @@ pub mod model;
 pub mod outbox;
 pub mod peer;
 pub mod store;
+pub mod upstream;
 pub mod webhook;

@@ -93,6 +93,15 @@ pub struct Passage {
     pub text: String,
 }
 
+/// How long a model thinks before it answers, for those that can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thinking {
+    /// Whether it thinks.
+    pub enabled: bool,
+    /// Most tokens to think.
+    pub budget_tokens: Option<u32>,
+}
+
 /// What a model is asked.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -106,6 +115,8 @@ pub struct Request {
     pub temperature: Option<f32>,
     /// Most tokens to write.
     pub max_tokens: Option<u32>,
+    /// Whether it is to think, if that was said.
+    pub thinking: Option<Thinking>,
     /// The language to answer in, for models that follow no prompt.
     pub language: Language,
     /// The question alone, for models that follow no prompt.

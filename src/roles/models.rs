@@ -1,4 +1,4 @@
-//! The chain of models that the settings describe.
+//! The models and providers that the settings describe.
 
 use std::sync::Arc;
 
@@ -9,9 +9,11 @@ use crate::adapters::model::gemini::{self, GeminiModel};
 use crate::adapters::model::http::{self, ClientOptions};
 use crate::adapters::model::openai::{self, OpenAiModel};
 use crate::adapters::model::scripted::{Script, ScriptedModel};
+use crate::adapters::model::upstream::HttpUpstream;
 use crate::config::{ProviderKind, Secret, Settings};
 use crate::pipeline::chain::Chain;
 use crate::ports::model::{Model, ModelId};
+use crate::ports::upstream::Upstream;
 
 /// Makes the chain. All providers share one client, and so their warm connections.
 ///
@@ -54,4 +56,25 @@ pub fn chain(settings: &Settings) -> anyhow::Result<Chain> {
             .collect();
     }
     Ok(Chain::new(models, Arc::new(ExtractiveModel::new()), settings.models))
+}
+
+/// The providers that can be asked as they are, in the order of their names: those that speak OpenAI's API, Gemini by its
+/// compatible face.
+///
+/// # Errors
+/// When a provider's address or key is wrong.
+pub fn upstreams(settings: &Settings) -> anyhow::Result<Vec<Arc<dyn Upstream>>> {
+    let client = http::client(&ClientOptions::default()).context("setting up the client of the providers")?;
+    let mut upstreams: Vec<Arc<dyn Upstream>> = Vec::new();
+    for provider in &settings.providers {
+        let (base_url, api_key) = match &provider.kind {
+            ProviderKind::OpenAi { base_url, api_key } => (base_url.clone(), api_key),
+            ProviderKind::Gemini { base_url, api_key } => (format!("{base_url}/v1beta/openai"), api_key),
+            ProviderKind::Scripted { .. } => continue,
+        };
+        let (name, models) = (&provider.name, provider.models.clone());
+        let api_key = api_key.as_ref().map(Secret::reveal);
+        upstreams.push(Arc::new(HttpUpstream::new(client.clone(), name, models, &base_url, api_key)?));
+    }
+    Ok(upstreams)
 }

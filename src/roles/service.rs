@@ -198,10 +198,11 @@ impl Service {
         Ok(App {
             settings: Arc::clone(settings),
             engine: Arc::clone(engine),
-            gate: Gate::new(stores.directory.clone(), settings.auth.mode, settings.limits.requests_per_minute),
+            gate: Gate::new(stores.directory.clone(), settings),
             store: stores.conversations.clone(),
             analytics: stores.analytics.clone(),
             peer: Arc::new(HttpPeer::new()?),
+            upstreams: super::models::upstreams(settings)?,
             questions,
         })
     }

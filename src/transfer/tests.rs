@@ -16,7 +16,9 @@ use crate::domain::conversation::{Conversation, StoredTurn};
 use crate::domain::knowledge::{Document, SparseVector};
 use crate::domain::turn::{Timings, Usage, UserInfo};
 use crate::domain::webhook::Endpoint;
-use crate::domain::{ApiKey, Company, CompanyScope, ConversationId, FinishReason, SessionId, TurnId, TurnRecord};
+use crate::domain::{
+    ApiKey, Company, CompanyScope, ConversationId, FinishReason, KeyScope, SessionId, TurnId, TurnRecord,
+};
 use crate::ports::index::DenseEncoder;
 
 struct Silent;
@@ -120,7 +122,9 @@ fn source() -> Arc<Memory> {
     {
         let mut state = memory.state.lock();
         state.companies.insert(id(), company(None));
-        state.keys = (1..=2u8).map(|n| ApiKey::issue(id(), [n; 24], now() - Duration::seconds(n.into())).0).collect();
+        state.keys = (1..=2u8)
+            .map(|n| ApiKey::issue(id(), KeyScope::Backend, [n; 24], now() - Duration::seconds(n.into())).0)
+            .collect();
         state.endpoints = vec![Endpoint {
             id: "ep_1".parse().unwrap(),
             company_id: id(),

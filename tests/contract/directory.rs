@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use turnpike::domain::webhook::Endpoint;
-use turnpike::domain::{ApiKey, Company, CompanyId, EndpointId, EventType};
+use turnpike::domain::{ApiKey, Company, CompanyId, EndpointId, EventType, KeyScope};
 use turnpike::ports::directory::Directory;
 use turnpike::ports::store::Error;
 
@@ -55,7 +55,7 @@ fn company(id: &str) -> Company {
 }
 
 fn key(company: &str, seed: u8) -> ApiKey {
-    ApiKey::issue(company.parse::<CompanyId>().unwrap(), [seed; 24], at(0)).0
+    ApiKey::issue(company.parse::<CompanyId>().unwrap(), KeyScope::Backend, [seed; 24], at(0)).0
 }
 
 fn endpoint(company: &str, id: &str, created: i64) -> Endpoint {

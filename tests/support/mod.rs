@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test crate uses its own part of it")]
 
 pub mod client;
+pub mod clients;
 pub mod llm;
 pub mod process;
 pub mod proxy;
@@ -10,7 +11,7 @@ pub mod qdrant;
 pub mod receiver;
 pub mod services;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The longest that anything here is waited for.
@@ -26,6 +27,12 @@ pub async fn wait_for<T, F: Future<Output = Option<T>>>(what: &str, mut conditio
         assert!(tokio::time::Instant::now() < deadline, "waited in vain for {what}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// Where `make tools` puts what the tests use.
+pub fn test_tools() -> PathBuf {
+    let tools = std::env::var_os("TURNPIKE_TEST_TOOLS").map(PathBuf::from);
+    tools.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".data/test-tools"))
 }
 
 /// The pulled embedding model, or a line that says that the test is skipped for want of it.

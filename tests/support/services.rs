@@ -2,7 +2,7 @@
 //! `scripts/test-server` starts and which end when this process does, in whatever way.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock};
 
@@ -141,12 +141,10 @@ impl Helper {
     #[track_caller]
     fn start(kind: &'static str) -> Result<Self, String> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/test-server");
-        let tools = std::env::var_os("TURNPIKE_TEST_TOOLS").map(PathBuf::from);
-        let tools = tools.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".data/test-tools"));
         let mut child = Command::new("python3")
             .arg(script)
             .arg(kind)
-            .env("TURNPIKE_TEST_TOOLS", tools)
+            .env("TURNPIKE_TEST_TOOLS", super::test_tools())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

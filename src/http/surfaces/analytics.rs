@@ -3,14 +3,16 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::get;
-use axum::{Json, Router};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use utoipa_axum::router::OpenApiRouter;
 
+use crate::domain::KeyScope;
 use crate::domain::analytics::{Grain, Report};
 use crate::http::App;
 use crate::http::extract::{Path, Query};
@@ -21,8 +23,8 @@ const PERIODS: i64 = 1_500;
 /// Times that every store can tell.
 const YEARS: RangeInclusive<i32> = 1970..=2200;
 
-pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new().route("/api/companies/{company_id}/analytics", get(report))
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().route("/api/companies/{company_id}/analytics", get(report))
 }
 
 /// Of what a report is wanted: by default the last 30 days by day, and by minute the last hour. Times are RFC 3339; the
@@ -40,7 +42,7 @@ async fn report(
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
 ) -> Result<Json<Report>, Problem> {
-    let caller = app.gate.admit(&headers, Some(&company_id)).await?;
+    let caller = app.gate.admit(&headers, Some(&company_id), KeyScope::Backend).await?;
     let grain = wanted.grain.unwrap_or(Grain::Day);
     let (from, to) = range(&wanted, grain, OffsetDateTime::now_utc())?;
     let cells = app.analytics.cells(&caller.scope, from, to, grain).await?;

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::routing::get;
-use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use utoipa_axum::router::OpenApiRouter;
 
-use crate::domain::ConversationId;
+use crate::domain::{ConversationId, KeyScope};
 use crate::http::App;
 use crate::http::extract::{Path, Query};
 use crate::http::problem::Problem;
@@ -20,8 +21,8 @@ const PAGE: (usize, usize) = (50, 200);
 /// Turns shown of one conversation: its last ones.
 const TURNS: usize = 500;
 
-pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new()
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
         .route("/api/companies/{company_id}/conversations", get(list))
         .route("/api/companies/{company_id}/conversations/{conversation_id}", get(one))
 }
@@ -38,7 +39,7 @@ async fn list(
     Query(paging): Query<Paging>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
-    let caller = app.gate.admit(&headers, Some(&company_id)).await?;
+    let caller = app.gate.admit(&headers, Some(&company_id), KeyScope::Backend).await?;
     let page = Page { limit: paging.limit.unwrap_or(PAGE.0).clamp(1, PAGE.1), after: paging.cursor };
     let (conversations, next) = app.store.conversations(&caller.scope, &page).await?;
     Ok(Json(json!({"conversations": conversations, "next_cursor": next})))
@@ -49,7 +50,7 @@ async fn one(
     Path((company_id, conversation_id)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
-    let caller = app.gate.admit(&headers, Some(&company_id)).await?;
+    let caller = app.gate.admit(&headers, Some(&company_id), KeyScope::Backend).await?;
     let id: ConversationId = conversation_id.parse().map_err(|_| Problem::not_found("conversation"))?;
     let conversation =
         app.store.conversation(&caller.scope, id).await?.ok_or_else(|| Problem::not_found("conversation"))?;

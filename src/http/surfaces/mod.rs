@@ -7,24 +7,40 @@ mod unified;
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
 
 use super::App;
 use super::health::{self, Health};
 use super::problem::Problem;
 
-/// All routes of a gateway.
-pub fn router(app: Arc<App>, health: Arc<Health>) -> Router {
-    let routes = Router::new()
+/// What the interface's description says besides its routes.
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Turnpike",
+    description = "Event-driven RAG chat for company chatbots: streams answers from a company's own knowledge, stores \
+                   conversations and tells backends of them by webhook."
+))]
+struct Description;
+
+/// The routes that are described, and their description.
+fn described() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::with_openapi(Description::openapi())
         .merge(unified::routes())
         .merge(conversations::routes())
         .merge(analytics::routes())
-        .merge(pages::routes())
-        .with_state(app);
+}
+
+/// All routes of a gateway.
+pub fn router(app: Arc<App>, health: Arc<Health>) -> Router {
+    let (routes, description) = described().split_for_parts();
+    let routes = routes.merge(pages::routes()).route("/openapi.json", get(async || Json(description))).with_state(app);
     finish(routes.merge(health::routes(health)))
 }
 

@@ -3,37 +3,34 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
-use unicode_normalization::UnicodeNormalization;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::config::AuthMode;
 use crate::domain::turn::UserInfo;
-use crate::domain::{CompanyScope, Language, SessionId, TurnId};
+use crate::domain::{CompanyScope, KeyScope, TurnId};
 use crate::http::App;
-use crate::http::auth::Caller;
+use crate::http::asking::{self, Question};
 use crate::http::extract::{Path, Query};
 use crate::http::problem::Problem;
-use crate::http::{body, relay, sse};
-use crate::pipeline::ask::{Ask, Refused};
+use crate::http::wires::native::{self, Native};
+use crate::http::{body, relay, wires};
+use crate::pipeline::ask::Refused;
 use crate::pipeline::engine::Found;
 use crate::pipeline::live::{LiveTurn, Reader, TurnEvent};
 
-/// Longest `Idempotency-Key` in characters.
-const KEY_CHARS: usize = 255;
-/// Longest text in `user_info`, in characters.
-const USER_CHARS: usize = 256;
 /// Between two looks for a turn that is about to be stored.
 const LOOK: Duration = Duration::from_millis(50);
 
-pub(super) fn routes() -> Router<Arc<App>> {
-    Router::new()
+pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
         .route("/api/unified/chat-stream", post(chat_stream))
         .route("/api/unified/chat", post(chat))
         .route("/api/unified/turns/{turn_id}/stream", get(resume))
@@ -109,7 +106,7 @@ fn document(turn: &LiveTurn, events: &[TurnEvent]) -> Result<Response, Problem> 
             TurnEvent::Start => {}
             TurnEvent::Language { .. } | TurnEvent::Intent(_) | TurnEvent::Sources(_) | TurnEvent::Done { .. } => {
                 // The wire form of an event, without its type, is its part of the document.
-                let wire = serde_json::to_value(sse::Wire::of(head, event)).unwrap_or_default();
+                let wire = serde_json::to_value(native::Message::of(head, event)).unwrap_or_default();
                 merge(&mut document, event, wire);
             }
         }
@@ -136,7 +133,7 @@ async fn resume(
     Query(query): Query<Named>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = app.gate.admit(&headers, query.company_id.as_deref()).await?;
+    let caller = app.gate.admit(&headers, query.company_id.as_deref(), KeyScope::Publishable).await?;
     let after = headers.get("last-event-id").map(|value| value.to_str().ok().and_then(|id| id.parse().ok()));
     let after = match after {
         Some(None) => {
@@ -159,14 +156,14 @@ async fn answer(
     after: usize,
 ) -> Result<Response, Problem> {
     match found {
-        Found::Here(reader) => Ok(sse::response(reader, app.settings.turn.heartbeat)),
+        Found::Here(reader) => Ok(wires::stream(reader, app.settings.turn.heartbeat, Native)),
         Found::Elsewhere { turn_id, url } => {
             let client = relay::Client { scope, headers };
             if let Some(response) = relay::stream(app, client, &url, turn_id, after).await {
                 return Ok(response);
             }
             let reader = stored_in_time(app, scope, turn_id, after).await?;
-            Ok(sse::response(reader, app.settings.turn.heartbeat))
+            Ok(wires::stream(reader, app.settings.turn.heartbeat, Native))
         }
     }
 }
@@ -191,7 +188,7 @@ async fn stop(
     Query(query): Query<Named>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let caller = app.gate.admit(&headers, query.company_id.as_deref()).await?;
+    let caller = app.gate.admit(&headers, query.company_id.as_deref(), KeyScope::Publishable).await?;
     let id: TurnId = turn_id.parse().map_err(|_| Problem::not_found("turn"))?;
     let was_running = match app.engine.turns().get(&caller.scope, id) {
         Some(turn) => turn.stop(),
@@ -231,93 +228,16 @@ async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<(CompanySco
     let (limits, server) = (&app.settings.limits, &app.settings.server);
     let is_open = app.gate.mode() == AuthMode::Open;
     let request: ChatRequest = body::json(headers, body, limits.body_bytes, server.body_timeout, is_open).await?;
-    let caller = app.gate.admit(headers, request.company_id.as_deref()).await?;
-    let ask = ask(app, headers, caller, request)?;
-    let scope = ask.scope.clone();
-    Ok((scope, app.engine.begin(ask).await?))
-}
-
-fn ask(app: &App, headers: &HeaderMap, caller: Caller, request: ChatRequest) -> Result<Ask, Problem> {
-    let limits = &app.settings.limits;
-    let message = request.message.nfc().collect::<String>().trim().to_owned();
-    if message.is_empty() {
-        return Err(Problem::bad_request("empty_message", "`message` is empty"));
-    }
-    let chars = message.chars().count();
-    if chars > limits.message_chars {
-        return Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "message_too_long",
-            format!("`message` has {chars} characters; {} are allowed", limits.message_chars),
-        ));
-    }
-    let language = match request.language.as_deref() {
-        None | Some("" | "auto") => None,
-        Some(code) => Some(Language::from_code(code).ok_or_else(|| {
-            Problem::bad_request(
-                "unknown_language",
-                format!("`language`: {code:?} is not a language; write \"auto\" or a code such as \"vi\""),
-            )
-        })?),
-    };
-    let context = request.context.unwrap_or_default();
-    if serde_json::to_string(&context).map_or(usize::MAX, |text| text.len()) > limits.context_bytes {
-        return Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "context_too_large",
-            format!("`context` is larger than {} bytes", limits.context_bytes),
-        ));
-    }
-    let user = request.user_info.unwrap_or_default();
-    for (field, value) in [("user_id", &user.user_id), ("device_id", &user.device_id), ("source", &user.source)] {
-        if value.as_ref().is_some_and(|value| value.chars().count() > USER_CHARS) {
-            return Err(Problem::bad_request(
-                "invalid_user_info",
-                format!("`user_info.{field}` is longer than {USER_CHARS} characters"),
-            ));
-        }
-    }
-    let session = request.session_id.as_deref().filter(|id| !id.is_empty());
-    let session = session.or(user.user_id.as_deref().filter(|id| !id.is_empty()));
-    let session_id = session
-        .map(|id| id.nfc().collect::<String>().parse::<SessionId>())
-        .transpose()
-        .map_err(|error| Problem::bad_request("invalid_session_id", error.to_string()))?;
-    Ok(Ask {
-        company: caller.company,
-        scope: caller.scope,
-        message,
-        session_id,
+    let caller = app.gate.admit(headers, request.company_id.as_deref(), KeyScope::Publishable).await?;
+    let question = Question {
+        session_id: request.session_id,
         previous_turn_id: request.previous_turn_id,
-        language,
+        language: request.language,
         industry: request.industry,
-        user,
-        context,
-        idempotency_key: idempotency_key(headers)?,
-        traceparent: traceparent(headers),
-    })
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    match value.to_str() {
-        Ok(key) if !key.is_empty() && key.len() <= KEY_CHARS => Ok(Some(key.to_owned())),
-        _ => Err(Problem::bad_request(
-            "invalid_idempotency_key",
-            format!("Idempotency-Key must have 1 to {KEY_CHARS} ASCII characters"),
-        )),
-    }
-}
-
-/// The client's trace context, if it has the form that W3C's recommendation gives it.
-fn traceparent(headers: &HeaderMap) -> Option<String> {
-    let value = headers.get("traceparent")?.to_str().ok()?;
-    let is_hex = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let mut parts = value.split('-');
-    let well_formed = is_hex(parts.next()?, 2)
-        && is_hex(parts.next()?, 32)
-        && is_hex(parts.next()?, 16)
-        && is_hex(parts.next()?, 2)
-        && parts.next().is_none();
-    well_formed.then(|| value.to_owned())
+        user: request.user_info.unwrap_or_default(),
+        context: request.context.unwrap_or_default(),
+        ..Question::new(request.message)
+    };
+    let scope = caller.scope.clone();
+    Ok((scope, app.engine.begin(asking::ask(app, headers, caller, question)?).await?))
 }

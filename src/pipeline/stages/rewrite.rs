@@ -95,6 +95,7 @@ pub async fn by_model(
         messages,
         temperature: Some(0.0),
         max_tokens: Some(120),
+        thinking: None,
         language,
         question: message.to_owned(),
         passages: Vec::new(),

@@ -53,7 +53,7 @@ async fn a_later_export_catches_up() {
         state.add(turn("s2", 8, now()));
         state.add(turn("s9", 1, now()));
         state.endpoints[0].disabled = Some("answered 410".into());
-        state.keys.push(ApiKey::issue(id(), [9; 24], now()).0);
+        state.keys.push(ApiKey::issue(id(), KeyScope::Backend, [9; 24], now()).0);
         let document = "a".parse().unwrap();
         state.documents.get_mut(&document).unwrap().fingerprint = "other".into();
         state.documents.get_mut(&document).unwrap().passages = 0;

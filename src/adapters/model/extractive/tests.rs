@@ -15,6 +15,7 @@ fn request(language: Language, question: &str, passages: Vec<Passage>) -> Reques
         messages: Vec::new(),
         temperature: None,
         max_tokens: None,
+        thinking: None,
         language,
         question: question.to_owned(),
         passages,

@@ -31,6 +31,7 @@ fn request() -> Request {
         ],
         temperature: Some(0.7),
         max_tokens: Some(64),
+        thinking: None,
         language: Language::VIETNAMESE,
         question: "Lãi suất?".to_owned(),
         passages: Vec::new(),

@@ -64,6 +64,11 @@ impl<'a> Body<'a> {
                 None => contents.push(Content { role, parts: vec![part] }),
             }
         }
+        // A budget of nothing is how it is told not to think.
+        let wanted = request.thinking.and_then(|thinking| match thinking.enabled {
+            true => thinking.budget_tokens,
+            false => Some(0),
+        });
         Self {
             system_instruction: (!request.system.is_empty())
                 .then(|| Content { role: None, parts: vec![TextPart { text: &request.system }] }),
@@ -71,7 +76,7 @@ impl<'a> Body<'a> {
             generation_config: GenerationConfig {
                 temperature: request.temperature,
                 max_output_tokens: request.max_tokens,
-                thinking_config: thinking_budget.map(|thinking_budget| ThinkingConfig { thinking_budget }),
+                thinking_config: wanted.or(thinking_budget).map(|thinking_budget| ThinkingConfig { thinking_budget }),
             },
         }
     }

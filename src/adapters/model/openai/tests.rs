@@ -20,6 +20,7 @@ fn request() -> Request {
         messages: vec![Message { role: Role::User, content: "Lãi suất?".to_owned() }],
         temperature: Some(0.5),
         max_tokens: Some(64),
+        thinking: None,
         language: Language::VIETNAMESE,
         question: "Lãi suất?".to_owned(),
         passages: Vec::new(),

@@ -43,6 +43,14 @@ pub(super) fn body(options: &Options, request: &Request) -> Map<String, Value> {
         };
         body.insert(name.to_owned(), json!(limit));
     }
+    if let Some(thinking) = request.thinking {
+        // The one is how Qwen's own service is told, the other how its models are on vLLM and SGLang.
+        body.insert("enable_thinking".to_owned(), json!(thinking.enabled));
+        body.insert("chat_template_kwargs".to_owned(), json!({ "enable_thinking": thinking.enabled }));
+        if let Some(budget) = thinking.budget_tokens {
+            body.insert("thinking_budget".to_owned(), json!(budget));
+        }
+    }
     for (name, value) in &options.extra {
         if value.is_null() {
             body.remove(name);

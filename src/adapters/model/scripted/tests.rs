@@ -13,6 +13,7 @@ fn request(question: &str) -> Request {
         messages: Vec::new(),
         temperature: None,
         max_tokens: None,
+        thinking: None,
         language: Language::VIETNAMESE,
         question: question.to_owned(),
         passages: vec![Passage { n: 1, title: "Rates".to_owned(), heading: String::new(), text: String::new() }],

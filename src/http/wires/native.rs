@@ -1,56 +1,30 @@
-//! Streams of a turn's events in the native form: one `id:` and one `data:` line each, a comment after silence.
+//! The native form: one `id:` and one `data:` line for each event.
 
-use std::time::Duration;
-
-use axum::body::Body;
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
-use futures::stream;
 use serde::Serialize;
 
+use super::Wire;
 use crate::domain::turn::{Degraded, Source, Usage};
 use crate::domain::{ConversationId, FinishReason, SessionId, TurnId};
-use crate::pipeline::live::{Reader, TurnEvent, TurnHead};
+use crate::pipeline::live::{TurnEvent, TurnHead};
 
-/// A turn's events as an answer to a request.
-pub(super) fn response(reader: Reader, heartbeat: Duration) -> Response {
-    let frames = stream::unfold(reader, move |mut reader| async move {
-        let frame = match tokio::time::timeout(heartbeat, reader.next()).await {
-            Ok(Some((first, events))) => frames(reader.turn().head(), first, &events),
-            Ok(None) => return None,
-            Err(_) => Bytes::from_static(b": \n\n"),
-        };
-        Some((Ok::<_, std::convert::Infallible>(frame), reader))
-    });
-    let mut response = Body::from_stream(frames).into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    response
-}
+/// The native form.
+pub(in crate::http) struct Native;
 
-/// All events that are there, in one piece: what arrived together leaves together.
-fn frames(head: &TurnHead, first: usize, events: &[TurnEvent]) -> Bytes {
-    let mut buffer = Vec::with_capacity(128 * events.len());
-    for (id, event) in (first..).zip(events) {
-        buffer.extend_from_slice(b"id: ");
-        buffer.extend_from_slice(id.to_string().as_bytes());
-        buffer.extend_from_slice(b"\ndata: ");
-        if let Err(error) = serde_json::to_writer(&mut buffer, &Wire::of(head, event)) {
-            // Nothing in an event can fail to serialise; a client would only see an empty line.
-            tracing::error!(%error, "an event does not serialise");
+impl Wire for Native {
+    fn write(&mut self, head: &TurnHead, first: usize, events: &[TurnEvent], out: &mut Vec<u8>) {
+        for (id, event) in (first..).zip(events) {
+            out.extend_from_slice(b"id: ");
+            out.extend_from_slice(id.to_string().as_bytes());
+            out.push(b'\n');
+            super::data(out, &Message::of(head, event));
         }
-        buffer.extend_from_slice(b"\n\n");
     }
-    buffer.into()
 }
 
 /// An event as it goes over the wire.
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub(super) enum Wire<'a> {
+pub(in crate::http) enum Message<'a> {
     Start {
         turn_id: TurnId,
         session_id: &'a SessionId,
@@ -90,8 +64,8 @@ pub(super) enum Wire<'a> {
     },
 }
 
-impl<'a> Wire<'a> {
-    pub(super) fn of(head: &'a TurnHead, event: &'a TurnEvent) -> Self {
+impl<'a> Message<'a> {
+    pub(in crate::http) fn of(head: &'a TurnHead, event: &'a TurnEvent) -> Self {
         let TurnHead { turn_id, session_id, conversation_id, .. } = head;
         let (turn_id, conversation_id) = (*turn_id, *conversation_id);
         match event {
