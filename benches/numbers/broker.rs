@@ -14,7 +14,7 @@ use crate::provider::Provider;
 use crate::sites::{self, COMPANY};
 use crate::support::process::{Server, Site};
 use crate::support::proxy::Proxy;
-use crate::support::services::{Mongo, Rabbit};
+use crate::support::services::OwnServer;
 use crate::table::{Sample, Table, ms, ratio, reach};
 
 const GAP: Duration = Duration::from_millis(20);
@@ -32,7 +32,7 @@ struct Seen {
 }
 
 pub(crate) async fn measure(effort: Effort) {
-    let (Some(rabbit), Some(mongo)) = (Rabbit::start(), Mongo::start()) else { return };
+    let (Some(rabbit), Some(mongo)) = (OwnServer::rabbitmq(), OwnServer::mongodb()) else { return };
     let provider = Provider::start();
     let line = Proxy::before(rabbit.url()).await;
     let (site, server, key) = tokio::task::block_in_place(|| {
@@ -41,7 +41,7 @@ pub(crate) async fn measure(effort: Effort) {
             sites::settings(Some(&provider), None),
             line.url(rabbit.url()),
             Uuid::new_v4().simple(),
-            mongo.uri(),
+            mongo.url(),
         );
         let site = Site::new(&settings);
         site.ok(&["migrate"]);

@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use self::ledger::MemoryLedger;
 use crate::Effort;
-use crate::support::services::Rabbit;
+use crate::support::services::OwnServer;
 use crate::table::{Sample, Table, ms, ratio, reach};
 
 /// Size of a turn's event, in bytes.
@@ -52,7 +52,7 @@ impl Made {
 }
 
 pub(crate) async fn measure(effort: Effort) {
-    let Some(node) = Rabbit::start() else { return };
+    let Some(node) = OwnServer::rabbitmq() else { return };
     let settings = Settings::new(Secret::new(node.url()));
     RabbitBus::migrate(&settings).await.unwrap();
     let bus = RabbitBus::open(settings, Arc::new(MemoryLedger::default())).unwrap();

@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use time::OffsetDateTime;
+use turnpike::domain::turn::UserInfo;
+use turnpike::domain::{FinishReason, Language, TurnId, TurnRecord};
+
 use crate::provider::Provider;
 use crate::support::process::Site;
 
@@ -28,4 +32,19 @@ pub(crate) fn plain(provider: &Provider) -> (Site, String) {
     let site = Site::new(&settings(Some(provider), None));
     let key = site.company(COMPANY);
     (site, key)
+}
+
+/// A customer's turn, as long as they usually are.
+pub(crate) fn turn(session: &str) -> TurnRecord {
+    let (company, session) = (COMPANY.parse().unwrap(), session.parse().unwrap());
+    TurnRecord {
+        channel: "web".to_owned(),
+        user: UserInfo { user_id: Some("customer".to_owned()), ..UserInfo::default() },
+        message: "Lãi suất vay mua nhà hai mươi năm là bao nhiêu?".to_owned(),
+        answer: "Lãi suất năm đầu là 7,5 %. ".repeat(40),
+        finish_reason: FinishReason::Stop,
+        language: Some(Language::VIETNAMESE),
+        model: Some("mock/m".to_owned()),
+        ..TurnRecord::begun(TurnId::generate(), company, session, OffsetDateTime::now_utc())
+    }
 }

@@ -4,16 +4,13 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::Map;
-use time::OffsetDateTime;
 use tokio::task::JoinSet;
-use turnpike::domain::turn::{Timings, Usage, UserInfo};
-use turnpike::domain::{ConversationId, Event, FinishReason, Language, SessionId, TurnId, TurnRecord};
+use turnpike::domain::Event;
 use turnpike::ports::outbox::Outbox;
 use turnpike::spool::{Keep, Spool};
 
 use crate::Effort;
-use crate::sites::COMPANY;
+use crate::sites::turn;
 use crate::table::{Sample, Table, ms, ratio, reach};
 
 /// Size of a turn's event as it is written, in bytes.
@@ -112,34 +109,8 @@ async fn commit(spool: &Spool, event: &Arc<Event>, committers: usize, time: Dura
 
 /// The event that ends a turn, as long as `BYTES` by the length of the answer.
 fn event() -> Event {
-    let session: SessionId = "session-of-a-customer".parse().unwrap();
-    let company = COMPANY.parse().unwrap();
-    let now = OffsetDateTime::now_utc();
-    let mut record = TurnRecord {
-        turn_id: TurnId::generate(),
-        conversation_id: ConversationId::of_session(&company, &session),
-        company_id: company,
-        session_id: session,
-        channel: "web".to_owned(),
-        user: UserInfo { user_id: Some("customer".to_owned()), ..UserInfo::default() },
-        context: Map::new(),
-        message: "Lãi suất vay mua nhà hai mươi năm là bao nhiêu?".to_owned(),
-        answer: String::new(),
-        finish_reason: FinishReason::Stop,
-        language: Some(Language::VIETNAMESE),
-        intent: None,
-        sources: Vec::new(),
-        model: Some("mock/m".to_owned()),
-        usage: Usage::default(),
-        degraded: Vec::new(),
-        timings: Timings::default(),
-        error: None,
-        idempotency_key: None,
-        request_fingerprint: None,
-        previous_turn_id: None,
-        started_at: now,
-        finished_at: now,
-    };
+    let mut record = turn("session-of-a-customer");
+    record.answer.clear();
     loop {
         let event = Event::turn_finished(&record, None).unwrap();
         if serde_json::to_vec(&event).unwrap().len() >= BYTES {

@@ -10,15 +10,14 @@ use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use turnpike::adapters::store::mongodb::{MongoStore, Settings};
 use turnpike::config::Secret;
-use turnpike::domain::turn::{Timings, Usage, UserInfo};
-use turnpike::domain::{CompanyScope, ConversationId, FinishReason, Language, SessionId, TurnId, TurnRecord};
+use turnpike::domain::{CompanyScope, TurnId};
 use turnpike::ports::bus::{Message, Queue};
 use turnpike::ports::ledger::Ledger;
 use turnpike::ports::store::ConversationStore;
 use uuid::Uuid;
 
 use crate::Effort;
-use crate::sites::COMPANY;
+use crate::sites::{COMPANY, turn};
 use crate::support::services;
 use crate::table::{Sample, Table, ms, ratio};
 
@@ -156,35 +155,4 @@ async fn keep_books(store: &MongoStore, time: Duration, made: &mut Made) {
     }
     let waits = tasks.join_all().await.concat();
     made.add(begun, waits.len(), waits);
-}
-
-fn turn(session: &str) -> TurnRecord {
-    let session: SessionId = session.parse().unwrap();
-    let company = COMPANY.parse().unwrap();
-    let now = OffsetDateTime::now_utc();
-    TurnRecord {
-        turn_id: TurnId::generate(),
-        conversation_id: ConversationId::of_session(&company, &session),
-        company_id: company,
-        session_id: session,
-        channel: "web".to_owned(),
-        user: UserInfo { user_id: Some("customer".to_owned()), ..UserInfo::default() },
-        context: serde_json::Map::new(),
-        message: "Lãi suất vay mua nhà hai mươi năm là bao nhiêu?".to_owned(),
-        answer: "Lãi suất năm đầu là 7,5 %. ".repeat(40),
-        finish_reason: FinishReason::Stop,
-        language: Some(Language::VIETNAMESE),
-        intent: None,
-        sources: Vec::new(),
-        model: Some("mock/m".to_owned()),
-        usage: Usage::default(),
-        degraded: Vec::new(),
-        timings: Timings::default(),
-        error: None,
-        idempotency_key: None,
-        request_fingerprint: None,
-        previous_turn_id: None,
-        started_at: now,
-        finished_at: now,
-    }
 }

@@ -209,3 +209,36 @@ pub struct TurnRecord {
     #[serde(with = "time::serde::rfc3339")]
     pub finished_at: OffsetDateTime,
 }
+
+impl TurnRecord {
+    /// A turn that was just asked for, of which nothing is known but the question. Unless it is said how it ended, it has
+    /// failed.
+    pub fn begun(turn_id: TurnId, company_id: CompanyId, session_id: SessionId, at: OffsetDateTime) -> Self {
+        let user = UserInfo::default();
+        Self {
+            turn_id,
+            conversation_id: ConversationId::of_session(&company_id, &session_id),
+            company_id,
+            session_id,
+            channel: user.channel(),
+            user,
+            context: serde_json::Map::new(),
+            message: String::new(),
+            answer: String::new(),
+            finish_reason: FinishReason::Failed,
+            language: None,
+            intent: None,
+            sources: Vec::new(),
+            model: None,
+            usage: Usage::default(),
+            degraded: Vec::new(),
+            timings: Timings::default(),
+            error: None,
+            idempotency_key: None,
+            request_fingerprint: None,
+            previous_turn_id: None,
+            started_at: at,
+            finished_at: at,
+        }
+    }
+}

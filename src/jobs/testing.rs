@@ -11,11 +11,10 @@ use tokio::sync::Notify;
 
 use crate::config;
 use crate::domain::conversation::{Conversation, Status, StoredTurn};
-use crate::domain::turn::{Timings, Usage, UserInfo};
 use crate::domain::webhook::Endpoint;
 use crate::domain::{
-    ApiKey, Company, CompanyId, CompanyScope, ConversationId, EndpointId, Event, EventType, FinishReason, SessionId,
-    TurnId, TurnRecord,
+    ApiKey, Company, CompanyId, CompanyScope, ConversationId, EndpointId, Event, EventType, FinishReason, TurnId,
+    TurnRecord,
 };
 use crate::ports::bus::{self, Account, Bus, DeadLetter, Message, Queue, Settlement, Taken};
 use crate::ports::directory::Directory;
@@ -26,31 +25,15 @@ pub(super) fn company() -> CompanyId {
 }
 
 pub(super) fn record(session: &str, message: &str, answer: &str) -> TurnRecord {
-    let session_id: SessionId = session.parse().unwrap();
+    let began = time::macros::datetime!(2026-11-20 10:00 UTC);
     TurnRecord {
-        turn_id: TurnId::generate(),
-        company_id: company(),
-        conversation_id: ConversationId::of_session(&company(), &session_id),
-        session_id,
         channel: "web".to_owned(),
-        user: UserInfo::default(),
-        context: serde_json::Map::new(),
         message: message.to_owned(),
         answer: answer.to_owned(),
         finish_reason: FinishReason::Stop,
         language: "vi".parse().ok(),
-        intent: None,
-        sources: Vec::new(),
-        model: None,
-        usage: Usage::default(),
-        degraded: Vec::new(),
-        timings: Timings::default(),
-        error: None,
-        idempotency_key: None,
-        request_fingerprint: None,
-        previous_turn_id: None,
-        started_at: time::macros::datetime!(2026-11-20 10:00 UTC),
-        finished_at: time::macros::datetime!(2026-11-20 10:00:02 UTC),
+        finished_at: began + time::Duration::seconds(2),
+        ..TurnRecord::begun(TurnId::generate(), company(), session.parse().unwrap(), began)
     }
 }
 

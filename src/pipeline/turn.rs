@@ -22,7 +22,7 @@ use super::stages::rewrite::{self, Lean};
 use crate::config::pipelines::{Agent, GENERAL_INTENT};
 use crate::domain::conversation::{Message, Role};
 use crate::domain::event::{Event, EventType, GATEWAY, Origin};
-use crate::domain::turn::{Degraded, IntentFound, Timings, Usage, milliseconds};
+use crate::domain::turn::{Degraded, IntentFound, Usage, milliseconds};
 use crate::domain::{FinishReason, Language, TurnRecord};
 use crate::ports::model::{self, FinishReason as ModelFinish};
 use crate::ports::outbox::Journal;
@@ -54,29 +54,14 @@ impl<'a> Turn<'a> {
         let head = live.head();
         let now = OffsetDateTime::now_utc();
         let record = TurnRecord {
-            turn_id: head.turn_id,
-            company_id: head.company_id.clone(),
-            session_id: head.session_id.clone(),
-            conversation_id: head.conversation_id,
             channel: ask.user.channel(),
             user: ask.user.clone(),
             context: ask.context.clone(),
             message: ask.message.clone(),
-            answer: String::new(),
-            finish_reason: FinishReason::Failed,
-            language: None,
-            intent: None,
-            sources: Vec::new(),
-            model: None,
-            usage: Usage::default(),
-            degraded: Vec::new(),
-            timings: Timings::default(),
-            error: None,
             idempotency_key: ask.idempotency_key.clone(),
             request_fingerprint: ask.idempotency_key.as_ref().map(|_| ask.fingerprint()),
             previous_turn_id: ask.previous_turn_id,
-            started_at: now,
-            finished_at: now,
+            ..TurnRecord::begun(head.turn_id, head.company_id.clone(), head.session_id.clone(), now)
         };
         let origin = Origin {
             source: GATEWAY,

@@ -10,41 +10,18 @@ use uuid::Uuid;
 
 use super::*;
 use crate::domain::event::{EventType, GATEWAY, Origin};
-use crate::domain::turn::{Timings, Usage, UserInfo};
-use crate::domain::{CompanyId, CompanyScope, ConversationId, FinishReason, SessionId, TurnId};
+use crate::domain::{CompanyScope, FinishReason, TurnId};
 use crate::ports::bus::{self, Bus, DeadLetter, Message, Queue, Taken};
 
 pub(super) const SEGMENT: u64 = 64 * 1024;
 pub(super) const LIMIT: u64 = 1 << 20;
 
 fn record() -> TurnRecord {
-    let company_id: CompanyId = "c".parse().unwrap();
-    let session_id: SessionId = "s".parse().unwrap();
-    let now = OffsetDateTime::now_utc();
+    let (company, session) = ("c".parse().unwrap(), "s".parse().unwrap());
     TurnRecord {
-        turn_id: TurnId::generate(),
-        conversation_id: ConversationId::of_session(&company_id, &session_id),
-        company_id,
-        session_id,
-        channel: "web".to_owned(),
-        user: UserInfo::default(),
-        context: serde_json::Map::new(),
         message: "câu hỏi".to_owned(),
-        answer: String::new(),
         finish_reason: FinishReason::Stop,
-        language: None,
-        intent: None,
-        sources: vec![],
-        model: None,
-        usage: Usage::default(),
-        degraded: vec![],
-        timings: Timings::default(),
-        error: None,
-        idempotency_key: None,
-        request_fingerprint: None,
-        previous_turn_id: None,
-        started_at: now,
-        finished_at: now,
+        ..TurnRecord::begun(TurnId::generate(), company, session, OffsetDateTime::now_utc())
     }
 }
 

@@ -14,11 +14,8 @@ use super::testing::{Memory, State};
 use super::*;
 use crate::domain::conversation::{Conversation, StoredTurn};
 use crate::domain::knowledge::{Document, SparseVector};
-use crate::domain::turn::{Timings, Usage, UserInfo};
 use crate::domain::webhook::Endpoint;
-use crate::domain::{
-    ApiKey, Company, CompanyScope, ConversationId, FinishReason, KeyScope, SessionId, TurnId, TurnRecord,
-};
+use crate::domain::{ApiKey, Company, CompanyScope, ConversationId, FinishReason, KeyScope, TurnId, TurnRecord};
 use crate::ports::index::DenseEncoder;
 
 struct Silent;
@@ -72,31 +69,16 @@ fn company(retention_days: Option<u32>) -> Company {
 }
 
 fn turn(session: &str, sequence: u64, finished_at: OffsetDateTime) -> StoredTurn {
-    let session_id: SessionId = session.parse().unwrap();
+    let began = finished_at - Duration::seconds(2);
     let record = TurnRecord {
-        turn_id: TurnId::generate(),
-        company_id: id(),
-        conversation_id: ConversationId::of_session(&id(), &session_id),
-        session_id,
         channel: "web".into(),
-        user: UserInfo::default(),
         context: serde_json::from_str(r#"{"z":1,"a":[0.1,18446744073709551615,-3]}"#).unwrap(),
         message: format!("Câu hỏi {sequence}\u{2028}"),
         answer: "Đáp [1]".into(),
         finish_reason: FinishReason::Stop,
         language: "vi".parse().ok(),
-        intent: None,
-        sources: Vec::new(),
-        model: None,
-        usage: Usage::default(),
-        degraded: Vec::new(),
-        timings: Timings::default(),
-        error: None,
-        idempotency_key: None,
-        request_fingerprint: None,
-        previous_turn_id: None,
-        started_at: finished_at - Duration::seconds(2),
         finished_at,
+        ..TurnRecord::begun(TurnId::generate(), id(), session.parse().unwrap(), began)
     };
     StoredTurn { sequence, record }
 }

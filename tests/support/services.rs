@@ -42,58 +42,25 @@ fn shared(
     }
 }
 
-/// A RabbitMQ node of a test's own. It and its files are gone when it is dropped.
-pub struct Rabbit(Helper);
+/// A server of a test's own. It and its files are gone when it is dropped.
+pub struct OwnServer(Helper);
 
-impl Rabbit {
-    /// Starts a node, or says what is missing. A server that is installed and does not start fails the test.
-    pub fn start() -> Option<Self> {
+impl OwnServer {
+    /// Starts a RabbitMQ node, or says what is missing. A server that is installed and does not start fails the test.
+    pub fn rabbitmq() -> Option<Self> {
         own("rabbitmq").map(Self)
+    }
+
+    /// Starts a MongoDB server in the same way.
+    pub fn mongodb() -> Option<Self> {
+        own("mongodb").map(Self)
     }
 
     pub fn url(&self) -> &str {
         &self.0.url
     }
 
-    /// Ends the node in order; clients see their connections closed.
-    #[track_caller]
-    pub fn stop(&self) {
-        self.0.ask(&["stop"]);
-    }
-
-    /// Starts it again, with its queues and on its port.
-    #[track_caller]
-    pub fn start_again(&self) {
-        self.0.ask(&["start"]);
-    }
-
-    /// SIGKILL.
-    #[track_caller]
-    pub fn kill(&self) {
-        self.0.ask(&["kill"]);
-    }
-
-    /// `rabbitmqctl` with these arguments; gives what it printed.
-    #[track_caller]
-    pub fn ctl(&self, arguments: &[&str]) -> String {
-        self.0.ask(&[&["ctl"], arguments].concat())
-    }
-}
-
-/// A MongoDB server of a test's own. It and its files are gone when it is dropped.
-pub struct Mongo(Helper);
-
-impl Mongo {
-    /// Starts a server, or says what is missing. A server that is installed and does not start fails the test.
-    pub fn start() -> Option<Self> {
-        own("mongodb").map(Self)
-    }
-
-    pub fn uri(&self) -> &str {
-        &self.0.url
-    }
-
-    /// Ends the server in order.
+    /// Ends the server in order; clients see their connections closed.
     #[track_caller]
     pub fn stop(&self) {
         self.0.ask(&["stop"]);
@@ -111,7 +78,8 @@ impl Mongo {
         self.0.ask(&["kill"]);
     }
 
-    /// Runs a command, written as extended JSON, in the database `admin` or the one named second; gives the answer.
+    /// Gives it an order and gives what it answered: to RabbitMQ the arguments of `rabbitmqctl`; to MongoDB a command as
+    /// extended JSON, in the database `admin` or the one named second.
     #[track_caller]
     pub fn ctl(&self, arguments: &[&str]) -> String {
         self.0.ask(&[&["ctl"], arguments].concat())

@@ -10,7 +10,7 @@ use crate::support::proxy::Proxy;
 use crate::support::qdrant::QdrantServer;
 use crate::support::receiver::{Act, Received, Receiver};
 use crate::support::say;
-use crate::support::services::{Mongo, Rabbit};
+use crate::support::services::OwnServer;
 
 /// Whether the receiver took a webhook.
 pub(super) fn is_taken(request: &Received) -> bool {
@@ -28,8 +28,8 @@ const REFUSED: usize = 7;
 
 /// Everything that a run needs. Dropped, all of it is ended.
 pub(super) struct Cluster {
-    pub(super) rabbit: Rabbit,
-    pub(super) mongo: Mongo,
+    pub(super) rabbit: OwnServer,
+    pub(super) mongo: OwnServer,
     _qdrant: QdrantServer,
     /// The lines from the processes to the broker, the database and the index.
     pub(super) lines: Lines,
@@ -65,12 +65,12 @@ impl Lines {
 impl Cluster {
     /// Starts one, or says what is missing. `config` is put over the settings of all processes.
     pub(super) async fn start(name: &'static str, config: &str) -> Option<Self> {
-        let mongo = Mongo::start()?;
-        let rabbit = Rabbit::start()?;
+        let mongo = OwnServer::mongodb()?;
+        let rabbit = OwnServer::rabbitmq()?;
         let qdrant = QdrantServer::start();
         let lines = Lines {
             broker: Proxy::before(rabbit.url()).await,
-            database: Proxy::before(mongo.uri()).await,
+            database: Proxy::before(mongo.url()).await,
             index: Proxy::before(&qdrant.url()).await,
         };
         let provider = Provider::start().await;
@@ -79,7 +79,7 @@ impl Cluster {
             &format!(
                 "[bus]\nbackend = \"rabbitmq\"\nurl = {:?}\n[store]\nbackend = \"mongodb\"\nuri = {:?}\n[index]\nbackend = \"qdrant\"\nurl = {:?}\n",
                 lines.broker.url(rabbit.url()),
-                lines.database.url(mongo.uri()),
+                lines.database.url(mongo.url()),
                 lines.index.url(&qdrant.url()),
             ),
             &provider.config("mock", &["echo"]),

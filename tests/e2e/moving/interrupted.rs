@@ -7,8 +7,7 @@ use std::time::Instant;
 use time::OffsetDateTime;
 use turnpike::adapters::store::sqlite::SqliteStore;
 use turnpike::domain::conversation::{Conversation, StoredTurn};
-use turnpike::domain::turn::{Timings, Usage, UserInfo};
-use turnpike::domain::{CompanyId, CompanyScope, ConversationId, FinishReason, SessionId, TurnId, TurnRecord};
+use turnpike::domain::{CompanyId, CompanyScope, FinishReason, SessionId, TurnId, TurnRecord};
 use turnpike::ports::store::ConversationStore;
 
 use super::{stderr, text};
@@ -26,29 +25,12 @@ fn company() -> CompanyId {
 
 fn record(session: &SessionId, n: u64) -> TurnRecord {
     TurnRecord {
-        turn_id: TurnId::generate(),
-        company_id: company(),
-        conversation_id: ConversationId::of_session(&company(), session),
-        session_id: session.clone(),
         channel: "web".into(),
-        user: UserInfo::default(),
-        context: serde_json::Map::new(),
         message: format!("Câu hỏi {n}"),
         answer: "Trả lời. ".repeat(40),
         finish_reason: FinishReason::Stop,
         language: "vi".parse().ok(),
-        intent: None,
-        sources: Vec::new(),
-        model: None,
-        usage: Usage::default(),
-        degraded: Vec::new(),
-        timings: Timings::default(),
-        error: None,
-        idempotency_key: None,
-        request_fingerprint: None,
-        previous_turn_id: None,
-        started_at: OffsetDateTime::now_utc(),
-        finished_at: OffsetDateTime::now_utc(),
+        ..TurnRecord::begun(TurnId::generate(), company(), session.clone(), OffsetDateTime::now_utc())
     }
 }
 

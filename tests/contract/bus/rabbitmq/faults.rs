@@ -13,16 +13,16 @@ use uuid::Uuid;
 
 use super::{Here, channel, retry};
 use crate::bus::support::{done, message, take, take_and_finish, turn};
-use crate::support::services::Rabbit;
+use crate::support::services::OwnServer;
 use crate::support::wait_for;
 
 /// One node for all tests of this file, which take turns.
-static NODE: tokio::sync::Mutex<Option<Rabbit>> = tokio::sync::Mutex::const_new(None);
+static NODE: tokio::sync::Mutex<Option<OwnServer>> = tokio::sync::Mutex::const_new(None);
 
 macro_rules! node {
     ($turn:ident) => {{
         if $turn.is_none() {
-            *$turn = Rabbit::start();
+            *$turn = OwnServer::rabbitmq();
         }
         match &*$turn {
             Some(node) => node,

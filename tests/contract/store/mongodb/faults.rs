@@ -18,7 +18,7 @@ use super::Base;
 use super::upkeep::{age, fold};
 use crate::ledger::{account, message};
 use crate::store::{record, scope};
-use crate::support::services::Mongo;
+use crate::support::services::OwnServer;
 use crate::support::wait_for;
 
 /// What a worker gets to come to where it is held up. If it is not there by then the test sees another interleaving,
@@ -26,14 +26,14 @@ use crate::support::wait_for;
 const CHANCE: Duration = Duration::from_millis(500);
 
 /// A server that these tests share, one at a time: a fail point is the whole server's.
-async fn server() -> Option<MutexGuard<'static, Option<Mongo>>> {
-    static SERVER: OnceLock<Mutex<Option<Mongo>>> = OnceLock::new();
-    let server = SERVER.get_or_init(|| Mutex::new(Mongo::start())).lock().await;
+async fn server() -> Option<MutexGuard<'static, Option<OwnServer>>> {
+    static SERVER: OnceLock<Mutex<Option<OwnServer>>> = OnceLock::new();
+    let server = SERVER.get_or_init(|| Mutex::new(OwnServer::mongodb())).lock().await;
     server.is_some().then_some(server)
 }
 
 /// Makes commands of a store fail from now on, but for the first few.
-fn fail(server: &Mongo, base: &Base, mode: &str, how: &str) {
+fn fail(server: &OwnServer, base: &Base, mode: &str, how: &str) {
     server.ctl(&[&format!(
         r#"{{"configureFailPoint": "failCommand", "mode": {mode}, "data": {{
             "failCommands": ["find", "insert", "update", "delete"], "appName": "{}", {how}
@@ -42,12 +42,12 @@ fn fail(server: &Mongo, base: &Base, mode: &str, how: &str) {
     )]);
 }
 
-fn mend(server: &Mongo) {
+fn mend(server: &OwnServer) {
     server.ctl(&[r#"{"configureFailPoint": "failCommand", "mode": "off"}"#]);
 }
 
-fn base_on(server: &Mongo) -> Base {
-    Base::on(server.uri().to_owned())
+fn base_on(server: &OwnServer) -> Base {
+    Base::on(server.url().to_owned())
 }
 
 /// What is stored of a conversation, and that nothing of it is half done.
@@ -280,7 +280,7 @@ fn mongodb_turn(turn: &TurnRecord) -> Document {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_service_outlives_its_database() {
-    let Some(server) = Mongo::start() else { return };
+    let Some(server) = OwnServer::mongodb() else { return };
     let base = base_on(&server);
     let scope = scope("comp_a");
     let (first, second) = (record("comp_a", "s", "first", 0), record("comp_a", "s", "second", 1));
