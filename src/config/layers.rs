@@ -385,6 +385,14 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_could_be_guessed_is_refused_and_not_repeated() {
+        let said = |token: &str| problems("", &[("TURNPIKE_ADMIN_TOKEN", token)]).join("\n");
+        assert_eq!(said("0123456789abcdef"), "");
+        let short = said("opensesame");
+        assert!(short.contains("TURNPIKE_ADMIN_TOKEN: `auth.admin_token`") && !short.contains("opensesame"), "{short}");
+    }
+
+    #[test]
     fn known_variables_make_providers_and_keep_their_secret() {
         let sources = Sources { env: [("OPENAI_API_KEY".to_owned(), "12345".to_owned())].into(), ..Sources::default() };
         let settings = load(&sources).unwrap();

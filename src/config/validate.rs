@@ -13,6 +13,8 @@ use super::{
 
 /// The longest time that can be set: ten years. Added to the clock, longer ones could overflow it.
 const LONGEST_S: f64 = 315_360_000.0;
+/// The fewest characters of the operator's token: less could be guessed.
+const TOKEN_CHARS: usize = 16;
 /// The shortest time that something is waited for.
 const SHORTEST_S: f64 = 0.001;
 
@@ -172,7 +174,16 @@ fn auth<F: Fn(&str) -> String>(raw: raw::Auth, server: &Server, check: &mut Chec
             ),
         );
     }
-    Auth { mode, admin_token: raw.admin_token }
+    let admin_token = raw.admin_token.filter(|token| !token.reveal().is_empty());
+    if admin_token.as_ref().is_some_and(|token| token.reveal().chars().count() < TOKEN_CHARS) {
+        check.fail(
+            "auth.admin_token",
+            format!(
+                "has fewer than {TOKEN_CHARS} characters and opens every company; take one of `openssl rand -hex 24`"
+            ),
+        );
+    }
+    Auth { mode, admin_token }
 }
 
 fn limits<F: Fn(&str) -> String>(raw: &raw::Limits, check: &mut Check<'_, F>) -> Limits {
