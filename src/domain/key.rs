@@ -10,7 +10,7 @@ use time::OffsetDateTime;
 use super::id::CompanyId;
 
 /// What a key opens. Each scope opens what the ones after it open.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyScope {
     /// All of the company: its settings, keys, documents and webhooks too.

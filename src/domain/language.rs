@@ -10,7 +10,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// One language of the table.
 ///
 /// Ordered by its place in the table, which is fixed for a build but not across versions: store the code, not the place.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, utoipa::ToSchema)]
+#[schema(value_type = String, description = "A language by its ISO 639-1 code.", example = "vi")]
 pub struct Language(u8);
 
 /// Why a text does not name a language.

@@ -7,7 +7,7 @@ use super::id::{CompanyId, ConversationId, DocumentId, SessionId, TurnId};
 use super::language::Language;
 
 /// Why an answer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FinishReason {
     /// The model came to its end.
@@ -39,7 +39,7 @@ impl FinishReason {
 }
 
 /// A part that was missing while a turn ran, and that a fallback stood in for. Named in `done.degraded`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Degraded {
     /// No embedding model: keyword search alone.
@@ -71,7 +71,7 @@ impl Degraded {
 }
 
 /// Who asked, as the client says.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct UserInfo {
     /// The user's id in the client's system.
     pub user_id: Option<String>,
@@ -94,7 +94,7 @@ impl UserInfo {
 }
 
 /// A passage that stood in the prompt and that the answer may cite as `[n]`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Source {
     /// The number that citations name, from 1.
     pub n: usize,
@@ -111,7 +111,7 @@ pub struct Source {
 }
 
 /// Tokens counted for a turn.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Usage {
     /// Tokens read by the model.
     pub input_tokens: u64,
@@ -122,7 +122,7 @@ pub struct Usage {
 }
 
 /// Milliseconds from the turn's start to the end of each stage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Timings {
     /// Language known.
     pub language_ms: Option<f64>,
@@ -144,7 +144,7 @@ pub fn milliseconds(time: std::time::Duration) -> f64 {
 }
 
 /// The intent as it was found.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct IntentFound {
     /// The pipeline's name for it.
     pub intent: String,
@@ -155,7 +155,7 @@ pub struct IntentFound {
 }
 
 /// Everything that is kept of a turn.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TurnRecord {
     /// The turn.
     pub turn_id: TurnId,
@@ -171,6 +171,7 @@ pub struct TurnRecord {
     pub user: UserInfo,
     /// What the client sent along.
     #[serde(default, skip_serializing_if = "serde_json::Map::is_empty")]
+    #[schema(value_type = Object)]
     pub context: serde_json::Map<String, serde_json::Value>,
     /// The question, NFC.
     pub message: String,

@@ -1,15 +1,18 @@
 //! Whether the process lives, whether it is ready, and what it measures.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::pipeline::engine::Engine;
 use crate::ports::bus::Bus;
@@ -32,19 +35,39 @@ pub struct Health {
     pub observe: Box<dyn Fn() + Send + Sync>,
 }
 
-pub(super) fn routes(health: Arc<Health>) -> Router {
-    Router::new()
-        .route("/livez", get(|| async { "ok" }))
-        .route("/health", get(ready))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .with_state(health)
+pub(super) fn routes() -> OpenApiRouter<Arc<Health>> {
+    OpenApiRouter::new().routes(routes!(live)).routes(routes!(health)).routes(routes!(ready)).routes(routes!(metrics))
+}
+
+/// How a process is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Health)]
+struct Answer {
+    /// Whether it takes new turns.
+    status: Readiness,
+    /// The version of the service.
+    version: &'static str,
+    /// The parts that something stands in for.
+    degraded: Vec<&'static str>,
+    /// Each part: `ok`, or what is wrong with it.
+    parts: BTreeMap<&'static str, String>,
+}
+
+/// Whether new turns are taken.
+#[derive(Serialize, ToSchema)]
+enum Readiness {
+    /// They are.
+    #[serde(rename = "ready")]
+    Ready,
+    /// They are not.
+    #[serde(rename = "not ready")]
+    NotReady,
 }
 
 /// The parts of a process, and which of them something stands in for.
 #[derive(Default)]
 struct Report {
-    parts: Map<String, Value>,
+    parts: BTreeMap<&'static str, String>,
     degraded: Vec<&'static str>,
 }
 
@@ -53,12 +76,53 @@ impl Report {
         if found.is_err() {
             self.degraded.push(name);
         }
-        self.parts.insert(name.to_owned(), found.map_or_else(Value::String, |()| json!("ok")));
+        self.parts.insert(name, found.err().unwrap_or_else(|| "ok".to_owned()));
     }
 }
 
-/// 200 as long as new turns are taken, in a worker as long as it runs; `degraded` names what a fallback stands in for.
-async fn ready(State(health): State<Arc<Health>>) -> Response {
+/// Whether the process lives
+#[utoipa::path(
+    get,
+    path = "/livez",
+    tag = "Health",
+    security(()),
+    responses((status = 200, description = "It does.", content_type = "text/plain", body = String, example = "ok")),
+)]
+async fn live() -> &'static str {
+    "ok"
+}
+
+/// How the process is
+///
+/// The same as `/readyz`.
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "Health",
+    security(()),
+    responses(
+        (status = 200, description = "New turns are taken.", body = Answer),
+        (status = 503, description = "No new turns are taken.", body = Answer),
+    ),
+)]
+async fn health(state: State<Arc<Health>>) -> (StatusCode, Json<Answer>) {
+    ready(state).await
+}
+
+/// Whether new turns are taken
+///
+/// 200 as long as they are, in a worker as long as it runs. `degraded` names what a fallback stands in for.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "Health",
+    security(()),
+    responses(
+        (status = 200, description = "New turns are taken.", body = Answer),
+        (status = 503, description = "No new turns are taken.", body = Answer),
+    ),
+)]
+async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Json<Answer>) {
     let mut report = Report::default();
     let (store, bus) = tokio::join!(
         check(async { health.store.check().await.map_err(|error| error.to_string()) }),
@@ -71,12 +135,11 @@ async fn ready(State(health): State<Arc<Health>>) -> Response {
         None => Ok(()),
     };
     let (status, word) = match admits {
-        Ok(()) => (StatusCode::OK, "ready"),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+        Ok(()) => (StatusCode::OK, Readiness::Ready),
+        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, Readiness::NotReady),
     };
     let Report { parts, degraded } = report;
-    let body = json!({"status": word, "version": env!("CARGO_PKG_VERSION"), "degraded": degraded, "parts": parts});
-    (status, Json(body)).into_response()
+    (status, Json(Answer { status: word, version: env!("CARGO_PKG_VERSION"), degraded, parts }))
 }
 
 /// What a gateway has besides; whether it takes new turns.
@@ -113,6 +176,17 @@ async fn check(asked: impl Future<Output = Result<(), String>>) -> Result<(), St
     tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err("it does not answer".to_owned()))
 }
 
+/// What the process measures
+///
+/// In the text format of Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "Health",
+    security(()),
+    responses((status = 200, description = "The metrics.", content_type = "text/plain", body = String,
+        example = "turnpike_http_problems_total{code=\"not_found\"} 3\n")),
+)]
 async fn metrics(State(health): State<Arc<Health>>) -> Response {
     (health.observe)();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], health.metrics.render()).into_response()

@@ -7,6 +7,7 @@ mod body;
 mod extract;
 pub mod health;
 mod io;
+mod openapi;
 pub mod problem;
 mod relay;
 pub mod server;
@@ -25,7 +26,7 @@ use crate::ports::store::ConversationStore;
 use crate::ports::upstream::Upstream;
 use auth::Gate;
 
-pub use surfaces::{health_router, router};
+pub use surfaces::{description, health_router, router};
 
 /// What the routes share.
 pub struct App {

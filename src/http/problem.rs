@@ -16,14 +16,19 @@ use crate::ports::store;
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 
 /// A problem document.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Problem {
+    /// Always `about:blank`: the status and the code say what it is.
     #[serde(rename = "type")]
     kind: &'static str,
+    /// The status in words.
     title: &'static str,
+    /// The HTTP status.
     status: u16,
+    /// What is wrong and where, for people.
     detail: String,
     /// A short name for programs.
+    #[schema(value_type = String)]
     code: Cow<'static, str>,
     #[serde(skip)]
     retry_after: Option<Duration>,

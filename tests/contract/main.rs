@@ -19,5 +19,6 @@ mod cluster;
 mod directory;
 mod index;
 mod ledger;
+mod openapi;
 mod services;
 mod store;

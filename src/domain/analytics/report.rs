@@ -14,7 +14,7 @@ const UNKNOWN: &str = "unknown";
 const CLASSES: usize = FIRST_TOKEN_CLASSES_MS.len() + 1;
 
 /// A company's turns over a time, divided into periods.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Report {
     /// How finely it is divided.
     pub grain: Grain,
@@ -31,7 +31,7 @@ pub struct Report {
 }
 
 /// One period of a report.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Period {
     /// Its beginning; it is as long as the report's grain.
     #[serde(with = "time::serde::rfc3339")]
@@ -42,7 +42,7 @@ pub struct Period {
 }
 
 /// Numbers of some turns.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct Numbers {
     /// How many there are.
     pub turns: u64,
@@ -67,7 +67,7 @@ pub struct Numbers {
 /// Percentiles of first-token times in milliseconds. Times are counted in the classes of [`FIRST_TOKEN_CLASSES_MS`] and
 /// taken as evenly spread within each, so that a value is as exact as its class is narrow. Beyond the last bound nothing
 /// more is known: that bound then means "at least".
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct FirstToken {
     /// Turns that had a first token.
     pub turns: u64,

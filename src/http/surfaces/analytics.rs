@@ -6,16 +6,18 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::routing::get;
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::domain::KeyScope;
 use crate::domain::analytics::{Grain, Report};
+use crate::domain::{CompanyId, KeyScope};
 use crate::http::App;
 use crate::http::extract::{Path, Query};
+use crate::http::openapi;
 use crate::http::problem::Problem;
 
 /// Most periods in a report: a day of minutes, or four years of days.
@@ -24,18 +26,38 @@ const PERIODS: i64 = 1_500;
 const YEARS: RangeInclusive<i32> = 1970..=2200;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().route("/api/companies/{company_id}/analytics", get(report))
+    OpenApiRouter::new().routes(routes!(report))
 }
 
 /// Of what a report is wanted: by default the last 30 days by day, and by minute the last hour. Times are RFC 3339; the
 /// first is taken down and the last up to a whole period in UTC, so that no period is told in part.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Wanted {
+    /// Its beginning.
+    #[param(format = DateTime, example = "2026-11-19T00:00:00Z")]
     from: Option<String>,
+    /// Its end, which is not part of it.
+    #[param(format = DateTime, example = "2026-11-20T00:00:00Z")]
     to: Option<String>,
+    /// How finely it is divided: by the day unless it is said.
     grain: Option<Grain>,
 }
 
+/// Count turns
+///
+/// By intent, language and finish reason, with degraded and failed shares and the percentiles of first-token times; in all
+/// and for every period, in UTC. Without `from` and `to` the last 30 days, or with `grain=minute` the last 60 minutes; at
+/// most 1,500 periods. The first period is taken from its beginning and the last one to its end.
+#[utoipa::path(
+    get,
+    path = "/api/companies/{company_id}/analytics",
+    tag = "Analytics",
+    operation_id = "report",
+    security(("bearer" = [])),
+    params(("company_id" = CompanyId, Path, description = "The company."), Wanted),
+    responses((status = 200, description = "The numbers.", body = Report), openapi::Admission),
+)]
 async fn report(
     State(app): State<Arc<App>>,
     Path(company_id): Path<String>,

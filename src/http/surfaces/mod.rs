@@ -7,10 +7,11 @@ mod unified;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
+use bytes::Bytes;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::OpenApi;
@@ -18,16 +19,8 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::App;
 use super::health::{self, Health};
+use super::openapi::Description;
 use super::problem::Problem;
-
-/// What the interface's description says besides its routes.
-#[derive(OpenApi)]
-#[openapi(info(
-    title = "Turnpike",
-    description = "Event-driven RAG chat for company chatbots: streams answers from a company's own knowledge, stores \
-                   conversations and tells backends of them by webhook."
-))]
-struct Description;
 
 /// The routes that are described, and their description.
 fn described() -> OpenApiRouter<Arc<App>> {
@@ -37,16 +30,24 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(analytics::routes())
 }
 
+/// The description of all routes of a gateway.
+pub fn description() -> utoipa::openapi::OpenApi {
+    let mut description = described().into_openapi();
+    description.merge(health::routes().into_openapi());
+    description
+}
+
 /// All routes of a gateway.
 pub fn router(app: Arc<App>, health: Arc<Health>) -> Router {
-    let (routes, description) = described().split_for_parts();
-    let routes = routes.merge(pages::routes()).route("/openapi.json", get(async || Json(description))).with_state(app);
-    finish(routes.merge(health::routes(health)))
+    let description = Bytes::from(serde_json::to_vec(&description()).unwrap_or_default());
+    let document = async move || ([(header::CONTENT_TYPE, "application/json")], description.clone());
+    let routes = Router::from(described()).merge(pages::routes()).route("/openapi.json", get(document)).with_state(app);
+    finish(routes.merge(Router::from(health::routes()).with_state(health)))
 }
 
 /// The routes of a worker, which nobody asks but who looks after it.
 pub fn health_router(health: Arc<Health>) -> Router {
-    finish(health::routes(health))
+    finish(Router::from(health::routes()).with_state(health))
 }
 
 /// What holds for all routes.

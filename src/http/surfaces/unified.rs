@@ -8,61 +8,205 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::config::AuthMode;
-use crate::domain::turn::UserInfo;
-use crate::domain::{CompanyScope, KeyScope, TurnId};
+use crate::domain::turn::{Degraded, FinishReason, IntentFound, Source, Usage, UserInfo};
+use crate::domain::{CompanyId, CompanyScope, ConversationId, KeyScope, Language, SessionId, TurnId};
 use crate::http::App;
 use crate::http::asking::{self, Question};
 use crate::http::extract::{Path, Query};
 use crate::http::problem::Problem;
-use crate::http::wires::native::{self, Native};
-use crate::http::{body, relay, wires};
+use crate::http::wires::native::Native;
+use crate::http::{body, openapi, relay, wires};
 use crate::pipeline::ask::Refused;
 use crate::pipeline::engine::Found;
-use crate::pipeline::live::{LiveTurn, Reader, TurnEvent};
+use crate::pipeline::live::{LiveTurn, Reader, TurnEvent, TurnHead};
 
 /// Between two looks for a turn that is about to be stored.
 const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
-        .route("/api/unified/chat-stream", post(chat_stream))
-        .route("/api/unified/chat", post(chat))
-        .route("/api/unified/turns/{turn_id}/stream", get(resume))
-        .route("/api/unified/turns/{turn_id}/stop", post(stop))
-        .route("/api/unified/companies", get(companies))
+        .routes(routes!(chat_stream))
+        .routes(routes!(chat))
+        .routes(routes!(resume))
+        .routes(routes!(stop))
+        .routes(routes!(companies))
 }
 
-#[derive(Deserialize)]
+/// A question to a company's chatbot.
+#[derive(Deserialize, ToSchema)]
 struct ChatRequest {
+    /// The question: 8,000 characters at most, unless the settings say otherwise.
     message: String,
+    /// The company. A key names it already, and has to be its own.
+    #[schema(value_type = Option<CompanyId>)]
     company_id: Option<String>,
+    /// The industry, which chooses the pipeline of a company that has none.
     industry: Option<String>,
+    /// The session: a conversation goes on as long as its session does. Without it, `user_info.user_id` is the session,
+    /// and without both a new one begins.
     session_id: Option<String>,
+    /// The language to answer in: a code such as `vi`, or `auto` for the question's own.
     language: Option<String>,
+    /// Who asks.
     user_info: Option<UserInfo>,
+    /// Whatever is to be stored with the turn and shown to the model.
+    #[schema(value_type = Option<Object>)]
     context: Option<Map<String, Value>>,
+    /// The turn whose answer the user has read last.
     previous_turn_id: Option<TurnId>,
 }
 
-/// The company of requests without a body, in open mode.
-#[derive(Deserialize)]
+/// What a request without a body may say.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct Named {
+    /// The company; only without keys it has to be named.
+    #[param(value_type = Option<CompanyId>)]
     company_id: Option<String>,
+}
+
+/// What a reader of a stream may say.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+struct From {
+    /// The company; only without keys it has to be named.
+    #[param(value_type = Option<CompanyId>)]
+    company_id: Option<String>,
+    /// The number of the last event that was read, for those who cannot send the header.
     last_event_id: Option<usize>,
 }
 
+/// A whole turn as one document.
+#[derive(Serialize, ToSchema)]
+struct Answer {
+    /// The turn.
+    turn_id: TurnId,
+    /// The session it belongs to.
+    session_id: SessionId,
+    /// The conversation it belongs to.
+    conversation_id: ConversationId,
+    /// The question's language.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    language: Option<LanguageFound>,
+    /// The question's intent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    intent: Option<IntentFound>,
+    /// The passages that the answer may cite as `[n]`.
+    sources: Vec<Source>,
+    /// The text.
+    answer: String,
+    /// How it ended.
+    finish_reason: FinishReason,
+    /// Tokens.
+    usage: Usage,
+    /// What a fallback stood in for.
+    degraded: Vec<Degraded>,
+}
+
+/// The language as it was found.
+#[derive(Serialize, ToSchema)]
+struct LanguageFound {
+    /// Its English name.
+    #[schema(example = "vietnamese")]
+    language: &'static str,
+    /// Its ISO 639-1 code.
+    code: Language,
+    /// Calibrated probability, 0 to 1.
+    confidence: f32,
+}
+
+/// What became of a wish to stop.
+#[derive(Serialize, ToSchema)]
+struct Stopped {
+    /// The turn.
+    turn_id: TurnId,
+    /// Whether it was running.
+    stopped: bool,
+}
+
+/// What a chat page needs to know to begin.
+#[derive(Serialize, ToSchema)]
+struct Begin {
+    /// Whether a key is needed.
+    auth: Auth,
+    /// The companies that can be asked without a key.
+    companies: Vec<Card>,
+}
+
+/// Whether a key is needed.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Auth {
+    /// No key.
+    Open,
+    /// A company's key.
+    Keys,
+}
+
+/// A company as a chat page shows it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = CompanyCard)]
+struct Card {
+    /// Its id.
+    id: CompanyId,
+    /// What its customers call it.
+    name: String,
+    /// Its industry.
+    industry: Option<String>,
+    /// The languages that its customers write in.
+    languages: Vec<Language>,
+    /// Questions that the page suggests.
+    questions: Vec<String>,
+}
+
+/// Ask, and read the answer as it is written
+///
+/// Who loses the connection reads on under `/api/unified/turns/{turn_id}/stream`. A turn that nobody has read for 20 s ends
+/// as `interrupted`.
+#[utoipa::path(
+    post,
+    path = "/api/unified/chat-stream",
+    tag = "Chat",
+    security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request return the same turn: 1 \
+        to 255 ASCII characters.", min_length = 1, max_length = 255, nullable = false, pattern = "^[!-~]+$")),
+    request_body(content = ChatRequest, example = json!({
+        "message": "Lãi suất vay mua nhà cố định 12 tháng là bao nhiêu?", "session_id": "s-1", "language": "auto",
+        "user_info": {"user_id": "user_123", "device_id": null, "source": "web_device"}, "context": {"page": "/loans"},
+    })),
+    responses(openapi::TurnStream, openapi::Admission, openapi::JsonBody, openapi::Unprocessable),
+)]
 async fn chat_stream(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
     let (scope, found) = begin(&app, &headers, body).await?;
     answer(&app, &scope, &headers, found, 0).await
 }
 
-async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Response, Problem> {
+/// Ask, and get the whole answer
+///
+/// The same turn as `/api/unified/chat-stream`, when it is complete.
+#[utoipa::path(
+    post,
+    path = "/api/unified/chat",
+    tag = "Chat",
+    security(("bearer" = [])),
+    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request return the same turn: 1 \
+        to 255 ASCII characters.", min_length = 1, max_length = 255, nullable = false, pattern = "^[!-~]+$")),
+    request_body(content = ChatRequest, example = json!({"message": "When are you open?", "session_id": "s-1"})),
+    responses(
+        (status = 200, description = "The turn.", body = Answer),
+        openapi::Admission, openapi::JsonBody, openapi::Unprocessable,
+    ),
+)]
+async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Json<Answer>, Problem> {
     let (scope, found) = begin(&app, &headers, body).await?;
     let mut reader = match found {
         Found::Here(reader) => reader,
@@ -77,7 +221,7 @@ async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Re
     while let Some((_, more)) = reader.next().await {
         events.extend(more);
     }
-    document(reader.turn(), &events)
+    document(reader.turn(), events).map(Json)
 }
 
 async fn until_stored(app: &App, scope: &CompanyScope, id: TurnId) -> Reader {
@@ -90,47 +234,61 @@ async fn until_stored(app: &App, scope: &CompanyScope, id: TurnId) -> Reader {
 }
 
 /// The whole turn as one document.
-fn document(turn: &LiveTurn, events: &[TurnEvent]) -> Result<Response, Problem> {
-    let head = turn.head();
-    let mut answer = String::new();
-    let mut document = json!({
-        "turn_id": head.turn_id,
-        "session_id": head.session_id,
-        "conversation_id": head.conversation_id,
-    });
+fn document(turn: &LiveTurn, events: Vec<TurnEvent>) -> Result<Answer, Problem> {
+    let TurnHead { turn_id, session_id, conversation_id, .. } = turn.head().clone();
+    let (mut answer, mut sources) = (String::new(), Vec::new());
+    let (mut language, mut intent) = (None, None);
     for event in events {
         match event {
-            TurnEvent::Content(text) => answer.push_str(text),
-            TurnEvent::Reset { .. } => answer.clear(),
-            TurnEvent::Error { code, message, .. } => return Err(Problem::unavailable(code.clone(), message.clone())),
             TurnEvent::Start => {}
-            TurnEvent::Language { .. } | TurnEvent::Intent(_) | TurnEvent::Sources(_) | TurnEvent::Done { .. } => {
-                // The wire form of an event, without its type, is its part of the document.
-                let wire = serde_json::to_value(native::Message::of(head, event)).unwrap_or_default();
-                merge(&mut document, event, wire);
+            TurnEvent::Language { language: code, confidence } => {
+                language = Some(LanguageFound { language: code.name(), code, confidence });
+            }
+            TurnEvent::Intent(found) => intent = Some(found),
+            TurnEvent::Sources(found) => sources = found.to_vec(),
+            TurnEvent::Content(text) => answer.push_str(&text),
+            TurnEvent::Reset { .. } => answer.clear(),
+            TurnEvent::Error { code, message, .. } => return Err(Problem::unavailable(code, message)),
+            TurnEvent::Done { finish_reason, usage, degraded } => {
+                return Ok(Answer {
+                    turn_id,
+                    session_id,
+                    conversation_id,
+                    language,
+                    intent,
+                    sources,
+                    answer,
+                    finish_reason,
+                    usage,
+                    degraded,
+                });
             }
         }
     }
-    if let Some(document) = document.as_object_mut() {
-        document.insert("answer".to_owned(), Value::String(answer));
-    }
-    Ok(Json(document).into_response())
+    // Every turn ends with one or the other.
+    Err(Refused::Unreachable.into())
 }
 
-fn merge(document: &mut Value, event: &TurnEvent, wire: Value) {
-    let (Some(document), Value::Object(mut wire)) = (document.as_object_mut(), wire) else { return };
-    wire.remove("type");
-    match event {
-        TurnEvent::Language { .. } => drop(document.insert("language".to_owned(), Value::Object(wire))),
-        TurnEvent::Intent(_) => drop(document.insert("intent".to_owned(), Value::Object(wire))),
-        _ => document.extend(wire),
-    }
-}
-
+/// Read a turn on
+///
+/// From the event after the last one that was read, or from the first. A turn that has ended can be read again: for some
+/// minutes event by event, and later as it is stored.
+#[utoipa::path(
+    get,
+    path = "/api/unified/turns/{turn_id}/stream",
+    tag = "Chat",
+    security(("bearer" = [])),
+    params(
+        ("turn_id" = TurnId, Path, description = "The turn."),
+        From,
+        ("Last-Event-ID" = Option<usize>, Header, nullable = false, description = "The number of the last event that was read."),
+    ),
+    responses(openapi::TurnStream, openapi::Admission),
+)]
 async fn resume(
     State(app): State<Arc<App>>,
     Path(turn_id): Path<String>,
-    Query(query): Query<Named>,
+    Query(query): Query<From>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let caller = app.gate.admit(&headers, query.company_id.as_deref(), KeyScope::Publishable).await?;
@@ -182,6 +340,17 @@ async fn stored_in_time(app: &App, scope: &CompanyScope, id: TurnId, after: usiz
     }
 }
 
+/// Stop a turn
+///
+/// What was delivered is kept, and its stream ends with the finish reason `stopped`.
+#[utoipa::path(
+    post,
+    path = "/api/unified/turns/{turn_id}/stop",
+    tag = "Chat",
+    security(("bearer" = [])),
+    params(("turn_id" = TurnId, Path, description = "The turn."), Named),
+    responses((status = 202, description = "Whether it was running.", body = Stopped), openapi::Admission),
+)]
 async fn stop(
     State(app): State<Arc<App>>,
     Path(turn_id): Path<String>,
@@ -201,27 +370,36 @@ async fn stop(
             None => return Err(Problem::not_found("turn")),
         },
     };
-    Ok((StatusCode::ACCEPTED, Json(json!({"turn_id": id, "stopped": was_running}))).into_response())
+    Ok((StatusCode::ACCEPTED, Json(Stopped { turn_id: id, stopped: was_running })).into_response())
 }
 
-/// What the chat page needs to know to begin: in open mode the companies, else that a key is needed.
-async fn companies(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Response, Problem> {
+/// What a chat page needs to begin
+///
+/// Whether a key is needed and, where none is, the companies. Needs no key.
+#[utoipa::path(
+    get,
+    path = "/api/unified/companies",
+    tag = "Chat",
+    security(()),
+    responses(
+        (status = 200, description = "Whether a key is needed, and the companies where none is.", body = Begin),
+        openapi::Forbidden, openapi::Unavailable,
+    ),
+)]
+async fn companies(State(app): State<Arc<App>>, headers: HeaderMap) -> Result<Json<Begin>, Problem> {
     app.gate.refuse_foreign_pages(&headers)?;
-    let (mode, companies) = match app.gate.mode() {
-        AuthMode::Open => ("open", app.gate.companies().await?),
-        AuthMode::Keys => ("keys", Vec::new()),
+    let (auth, companies) = match app.gate.mode() {
+        AuthMode::Open => (Auth::Open, app.gate.companies().await?),
+        AuthMode::Keys => (Auth::Keys, Vec::new()),
     };
-    let companies: Vec<Value> = companies
-        .into_iter()
-        .map(|company| {
-            let questions = app.questions.get(&company.id).cloned().unwrap_or_default();
-            json!({
-                "id": company.id, "name": company.name, "industry": company.industry,
-                "languages": company.languages, "questions": questions,
-            })
-        })
-        .collect();
-    Ok(Json(json!({"auth": mode, "companies": companies})).into_response())
+    let companies = companies.into_iter().map(|company| Card {
+        questions: app.questions.get(&company.id).cloned().unwrap_or_default(),
+        id: company.id,
+        name: company.name,
+        industry: company.industry,
+        languages: company.languages,
+    });
+    Ok(Json(Begin { auth, companies: companies.collect() }))
 }
 
 async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<(CompanyScope, Found), Problem> {

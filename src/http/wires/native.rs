@@ -21,34 +21,24 @@ impl Wire for Native {
     }
 }
 
-/// An event as it goes over the wire.
-#[derive(Serialize)]
+/// An event of a turn as it goes over the wire, told apart by `type`. Exactly one `done` or `error` ends every stream.
+#[derive(Serialize, utoipa::ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
+#[schema(as = TurnEvent)]
 pub(in crate::http) enum Message<'a> {
-    Start {
-        turn_id: TurnId,
-        session_id: &'a SessionId,
-        conversation_id: ConversationId,
-    },
-    Language {
-        language: &'a str,
-        code: &'a str,
-        confidence: f32,
-    },
-    Intent {
-        intent: &'a str,
-        confidence: f32,
-        agent: &'a str,
-    },
-    Sources {
-        sources: &'a [Source],
-    },
-    Content {
-        chunk: &'a str,
-    },
-    Reset {
-        reason: &'a str,
-    },
+    /// The turn was accepted.
+    Start { turn_id: TurnId, session_id: &'a SessionId, conversation_id: ConversationId },
+    /// The question's language: its English name, its ISO 639-1 code, and how probable it is.
+    Language { language: &'a str, code: &'a str, confidence: f32 },
+    /// What the question is after, how probable that is, and the agent that answers.
+    Intent { intent: &'a str, confidence: f32, agent: &'a str },
+    /// The passages that the answer may cite as `[n]`.
+    Sources { sources: &'a [Source] },
+    /// A piece of the answer.
+    Content { chunk: &'a str },
+    /// The answer begins again from nothing, because its provider failed in the middle.
+    Reset { reason: &'a str },
+    /// The answer is complete, and the turn will be stored.
     Done {
         session_id: &'a SessionId,
         conversation_id: ConversationId,
@@ -57,11 +47,8 @@ pub(in crate::http) enum Message<'a> {
         usage: Usage,
         degraded: &'a [Degraded],
     },
-    Error {
-        code: &'a str,
-        message: &'a str,
-        retryable: bool,
-    },
+    /// The turn ended without an answer.
+    Error { code: &'a str, message: &'a str, retryable: bool },
 }
 
 impl<'a> Message<'a> {

@@ -1,0 +1,185 @@
+//! What the description of the interface says besides its routes: who may ask, what the groups of routes are for, and how
+//! errors look. Each route says the rest itself, with `#[utoipa::path]`.
+//!
+//! A route names its errors by the types of this file, next to its answers:
+//! `responses((status = 200, body = Report), openapi::Admission, openapi::JsonBody)`.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use serde_json::json;
+use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, Modify, OpenApi};
+
+use super::problem::Problem;
+use super::wires::native::Message;
+
+/// The media type of a stream.
+const EVENT_STREAM: &str = "text/event-stream";
+/// A stream as it is on the wire.
+const STREAM_EXAMPLE: &str = include_str!("openapi/stream.txt");
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Turnpike",
+        description = include_str!("openapi/about.md"),
+    ),
+    tags(
+        (name = "Chat", description = "Turns: a question of a customer, answered from the company's knowledge, as a \
+            stream of events or as one document."),
+        (name = "Conversations", description = "What was asked and answered, as it is stored."),
+        (name = "Analytics", description = "Numbers of a company's turns. No text, and nothing that names a person."),
+        (name = "Health", description = "Whether the process lives and takes new turns, and what it measures."),
+    ),
+    components(schemas(Problem, Message)),
+    modifiers(&Shared),
+)]
+pub(super) struct Description;
+
+/// Puts into the description what the routes refer to by name.
+struct Shared;
+
+impl Modify for Shared {
+    fn modify(&self, description: &mut utoipa::openapi::OpenApi) {
+        let components = description.components.get_or_insert_with(Components::new);
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
+            "A key of the company: `turnpike company add` prints one. With `auth.mode = \"open\"`, which serves loopback \
+             alone, no key is asked for.",
+        ));
+        components.add_security_scheme("bearer", SecurityScheme::Http(bearer.build()));
+        components.responses.extend(refusals().map(|(name, response)| (name.to_owned(), response.into())));
+        components.responses.insert(TurnStream::NAME.to_owned(), TurnStream::response().into());
+    }
+}
+
+/// An answer with a problem document.
+fn refusal(status: u16, description: &str, code: &str, detail: &str) -> Response {
+    let title = StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let example = json!({"type": "about:blank", "title": title, "status": status, "detail": detail, "code": code});
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).example(Some(example)).build();
+    let mut response = ResponseBuilder::new().description(description).content("application/problem+json", content);
+    if matches!(status, 429 | 503) {
+        let seconds = ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1));
+        let header =
+            HeaderBuilder::new().schema(Some(seconds)).description(Some("Seconds to wait before the next try."));
+        response = response.header("Retry-After", header.build());
+    }
+    response.build()
+}
+
+fn named(name: &str) -> RefOr<Response> {
+    Ref::from_response_name(name).into()
+}
+
+/// Makes a type of each refusal, to be named among a route's responses, and the list of them all.
+macro_rules! refusals {
+    ($($(#[$doc:meta])* $name:ident: $status:literal, $code:literal, $description:literal, $detail:literal;)*) => {
+        $(
+            $(#[$doc])*
+            pub(super) enum $name {}
+
+            impl IntoResponses for $name {
+                fn responses() -> BTreeMap<String, RefOr<Response>> {
+                    BTreeMap::from([(stringify!($status).to_owned(), named(stringify!($name)))])
+                }
+            }
+        )*
+
+        fn refusals() -> impl Iterator<Item = (&'static str, Response)> {
+            [$((stringify!($name), refusal($status, $description, $code, $detail)),)*].into_iter()
+        }
+    };
+}
+
+refusals! {
+    /// 400.
+    BadRequest: 400, "invalid_json", "The request is malformed; `detail` says where.",
+        "`message`: invalid type: integer `7`, expected a string at line 1 column 12";
+    /// 401.
+    Unauthorized: 401, "unauthorized", "There is no key, or it is unknown or has expired.", "the key is not known";
+    /// 403.
+    Forbidden: 403, "company_mismatch", "The key does not open this company, or not so much of it, or the page that \
+        asks may not use it.", "the key does not open the company that the request names";
+    /// 404.
+    NotFound: 404, "not_found", "There is no such thing, or not for this caller.", "there is no such turn";
+    /// 408.
+    RequestTimeout: 408, "body_timeout", "The body did not arrive in time.", "the body did not arrive within 30 s";
+    /// 413.
+    ContentTooLarge: 413, "message_too_long", "The body, or a part of it, is larger than allowed.",
+        "`message` has 9000 characters; 8000 are allowed";
+    /// 415.
+    UnsupportedMediaType: 415, "unsupported_media_type", "The body has another media type than is read here.",
+        "send the body as application/json";
+    /// 422.
+    Unprocessable: 422, "idempotency_key_reused", "The request is well-formed, and cannot be done as it is.",
+        "this Idempotency-Key was used for a different request";
+    /// 429.
+    TooManyRequests: 429, "rate_limited", "A limit of the key or of the company is reached.",
+        "too many requests in a minute";
+    /// 503.
+    Unavailable: 503, "spool_full", "It cannot be done right now; the same request may succeed later.",
+        "new questions cannot be kept safely right now; try again in a moment";
+}
+
+/// What every route can answer that lets a company in by its key.
+pub(super) enum Admission {}
+
+impl IntoResponses for Admission {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let refusals = [
+            BadRequest::responses(),
+            Unauthorized::responses(),
+            Forbidden::responses(),
+            NotFound::responses(),
+            TooManyRequests::responses(),
+            Unavailable::responses(),
+        ];
+        refusals.into_iter().flatten().collect()
+    }
+}
+
+/// What every route can answer that reads a body of JSON.
+pub(super) enum JsonBody {}
+
+impl IntoResponses for JsonBody {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        let refusals = [
+            BadRequest::responses(),
+            RequestTimeout::responses(),
+            ContentTooLarge::responses(),
+            UnsupportedMediaType::responses(),
+        ];
+        refusals.into_iter().flatten().collect()
+    }
+}
+
+/// 200 with the events of a turn.
+pub(super) enum TurnStream {}
+
+impl TurnStream {
+    const NAME: &str = "TurnStream";
+
+    fn response() -> Response {
+        let text = ObjectBuilder::new().schema_type(Type::String).description(Some(
+            "Server-sent events. Each has an `id:` line with its number and one `data:` line with a `TurnEvent` in JSON.",
+        ));
+        let content = ContentBuilder::new().schema(Some(text)).example(Some(json!(STREAM_EXAMPLE))).build();
+        ResponseBuilder::new()
+            .description(
+                "The turn's events, as they come. Exactly one `done` or `error` ends the stream; after 15 s of silence it \
+                 carries a comment. Lines are cut short in the example.",
+            )
+            .content(EVENT_STREAM, content)
+            .build()
+    }
+}
+
+impl IntoResponses for TurnStream {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        BTreeMap::from([("200".to_owned(), named(Self::NAME))])
+    }
+}
