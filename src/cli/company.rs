@@ -1,5 +1,7 @@
 //! `turnpike company`.
 
+mod key;
+
 use std::process::ExitCode;
 
 use anyhow::bail;
@@ -45,6 +47,9 @@ pub(super) enum Command {
         /// Its id
         id: CompanyId,
     },
+    /// Make, list, replace and remove keys
+    #[command(subcommand)]
+    Key(key::Command),
     /// Remove a company with everything that is kept of it, and print a receipt
     Remove {
         /// Its id
@@ -119,6 +124,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             say!("passages   {}", documents.iter().map(|document| document.passages).sum::<usize>());
             say!("endpoints  {}", endpoints.len());
         }
+        Command::Key(command) => key::run(&settings, command).await?,
         Command::Remove { id, yes } => remove(&common, id, yes).await?,
     }
     Ok(ExitCode::SUCCESS)

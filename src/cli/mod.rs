@@ -69,7 +69,7 @@ enum Command {
     Serve(serve::Arguments),
     /// Bring RabbitMQ, MongoDB and Qdrant to what this version works with
     Migrate(migrate::Arguments),
-    /// Add, list, show and remove companies
+    /// Add, list, show and remove companies, and their keys
     #[command(subcommand)]
     Company(company::Command),
     /// Put documents into a company's knowledge

@@ -1,5 +1,7 @@
 //! API keys: whose they are and what they open.
 
+mod wanted;
+
 use std::fmt;
 use std::str::FromStr;
 
@@ -8,6 +10,8 @@ use sha2::{Digest, Sha256};
 use time::OffsetDateTime;
 
 use super::id::CompanyId;
+
+pub use wanted::{Error, Wanted};
 
 /// What a key opens. Each scope opens what the ones after it open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -120,6 +124,13 @@ impl ApiKey {
             last_used_at: None,
         };
         (key, secret)
+    }
+
+    /// The same as `issue`, with all that is wanted of the key.
+    pub fn make(company_id: CompanyId, wanted: Wanted, entropy: [u8; 24], now: OffsetDateTime) -> (Self, String) {
+        let Wanted { scope, name, origins, requests_per_minute, expires_at } = wanted;
+        let (key, secret) = Self::issue(company_id, scope, entropy, now);
+        (Self { name, origins, requests_per_minute, expires_at, ..key }, secret)
     }
 
     /// What `ApiKey::hash` holds for a secret.

@@ -4,6 +4,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::uri::Authority;
@@ -18,6 +19,7 @@ use crate::config::{AuthMode, Secret, Settings};
 use crate::domain::{ApiKey, Company, CompanyId, CompanyScope, KeyScope};
 use crate::ports::directory::Directory;
 use crate::ports::store::Error;
+use crate::runtime::tasks;
 
 /// How long a company or key is believed before the directory is asked again.
 const FRESH: Duration = Duration::from_secs(5);
@@ -25,6 +27,10 @@ const FRESH: Duration = Duration::from_secs(5);
 const STALE: Duration = Duration::from_secs(24 * 3600);
 /// How long a request waits for the directory when something is known, and when nothing is.
 const PATIENCE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+/// Between two notes of a key's use.
+const TOUCH: Duration = Duration::from_secs(60);
+/// How long such a note may take; the next one is as good.
+const TOUCH_PATIENCE: Duration = Duration::from_secs(10);
 /// Companies and keys remembered.
 const CAPACITY: u64 = 100_000;
 
@@ -69,6 +75,8 @@ pub struct Gate {
     /// Limits of keys that have one of their own, by their hash and the limit.
     key_limiters: Cache<(String, NonZeroU32), Arc<DefaultDirectRateLimiter>>,
     publishable_per_minute: u32,
+    /// The keys whose use was noted a short time ago.
+    touched: Cache<String, ()>,
 }
 
 impl Gate {
@@ -84,6 +92,7 @@ impl Gate {
             limiter: RateLimiter::keyed(Quota::per_minute(per_minute)),
             key_limiters: Cache::builder().max_capacity(CAPACITY).time_to_idle(Duration::from_secs(3600)).build(),
             publishable_per_minute: settings.limits.publishable_requests_per_minute,
+            touched: Cache::builder().max_capacity(CAPACITY).time_to_live(TOUCH).build(),
         }
     }
 
@@ -177,6 +186,7 @@ impl Gate {
                 let key = self.key(secret, named.as_ref()).await?;
                 check(&key, headers, needed)?;
                 self.count_key(&key).await?;
+                self.touch(&key).await;
                 (key.company_id.clone(), Access::Key(key))
             }
             (AuthMode::Keys, None) => {
@@ -226,6 +236,33 @@ impl Gate {
             }
             _ => Ok(key),
         }
+    }
+
+    /// Forgets what is known of a key, because it was changed or removed: the next request asks the directory.
+    pub async fn forget_key(&self, hash: &str) {
+        self.keys.forget(hash).await;
+    }
+
+    /// Forgets what is known of a company, because it was changed or removed.
+    pub async fn forget_company(&self, id: &CompanyId) {
+        self.companies.forget(id.as_str()).await;
+    }
+
+    /// Has it noted that a key was used, at most once a minute, while the request goes on.
+    async fn touch(&self, key: &ApiKey) {
+        if !self.touched.entry_by_ref(&key.hash).or_insert(()).await.is_fresh() {
+            return;
+        }
+        let (directory, hash) = (Arc::clone(&self.directory), key.hash.clone());
+        let scope = CompanyScope::granted(key.company_id.clone());
+        tasks::spawn("touch key", async move {
+            let noted = directory.touch_key(&scope, &hash, OffsetDateTime::now_utc());
+            match tokio::time::timeout(TOUCH_PATIENCE, noted).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "the use of a key was not noted"),
+                Err(_) => tracing::debug!("the use of a key was not noted in time"),
+            }
+        });
     }
 
     async fn only_company(&self) -> Result<CompanyId, Problem> {
@@ -319,6 +356,8 @@ fn is_loopback(host: &str) -> bool {
 struct Remembered<T> {
     fresh: Cache<String, Option<Arc<T>>>,
     stale: Cache<String, Arc<T>>,
+    /// How often something was forgotten.
+    forgotten: AtomicU64,
 }
 
 impl<T: Send + Sync + 'static> Remembered<T> {
@@ -327,7 +366,14 @@ impl<T: Send + Sync + 'static> Remembered<T> {
         Self {
             fresh: Cache::builder().max_capacity(CAPACITY).time_to_live(FRESH).build(),
             stale: builder().time_to_live(STALE).build(),
+            forgotten: AtomicU64::new(0),
         }
+    }
+
+    async fn forget(&self, key: &str) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        self.fresh.invalidate(key).await;
+        self.stale.invalidate(key).await;
     }
 
     async fn get(
@@ -339,10 +385,15 @@ impl<T: Send + Sync + 'static> Remembered<T> {
             return Ok(known);
         }
         let stale = self.stale.get(key).await;
+        let forgotten = self.forgotten.load(Ordering::SeqCst);
         let patience = if stale.is_some() { PATIENCE.0 } else { PATIENCE.1 };
         let reason = match tokio::time::timeout(patience, ask).await {
             Ok(Ok(found)) => {
                 let found = found.map(Arc::new);
+                if forgotten != self.forgotten.load(Ordering::SeqCst) {
+                    // It may have been read before the change that made it to be forgotten.
+                    return Ok(found);
+                }
                 self.fresh.insert(key.to_owned(), found.clone()).await;
                 match &found {
                     Some(found) => self.stale.insert(key.to_owned(), Arc::clone(found)).await,
@@ -356,8 +407,10 @@ impl<T: Send + Sync + 'static> Remembered<T> {
         tracing::warn!(reason, "the directory did not answer");
         match stale {
             Some(known) => {
-                // Asked again after the usual while, not by every request.
-                self.fresh.insert(key.to_owned(), Some(Arc::clone(&known))).await;
+                if forgotten == self.forgotten.load(Ordering::SeqCst) {
+                    // Asked again after the usual while, not by every request.
+                    self.fresh.insert(key.to_owned(), Some(Arc::clone(&known))).await;
+                }
                 Ok(Some(known))
             }
             None => {

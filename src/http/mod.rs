@@ -21,6 +21,7 @@ use crate::config::Settings;
 use crate::domain::CompanyId;
 use crate::pipeline::engine::Engine;
 use crate::ports::analytics::Analytics;
+use crate::ports::directory::Directory;
 use crate::ports::peer::Peer;
 use crate::ports::store::ConversationStore;
 use crate::ports::upstream::Upstream;
@@ -36,6 +37,8 @@ pub struct App {
     pub engine: Arc<Engine>,
     /// Finds the company of a request.
     pub gate: Gate,
+    /// Companies and their keys.
+    pub directory: Arc<dyn Directory>,
     /// The stored conversations.
     pub store: Arc<dyn ConversationStore>,
     /// Numbers about turns.

@@ -31,6 +31,7 @@ pub struct Problem {
     #[schema(value_type = String)]
     code: Cow<'static, str>,
     #[serde(skip)]
+    #[schema(ignore)]
     retry_after: Option<Duration>,
 }
 

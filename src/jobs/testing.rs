@@ -402,6 +402,18 @@ impl Directory for MemoryStore {
         Ok(Vec::new())
     }
 
+    async fn put_key(&self, _: &CompanyScope, _: &ApiKey) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    async fn remove_key(&self, _: &CompanyScope, _: &str) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    async fn touch_key(&self, _: &CompanyScope, _: &str, _: OffsetDateTime) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn add_endpoint(&self, _: &CompanyScope, endpoint: &Endpoint) -> Result<(), Error> {
         self.endpoints.lock().insert(endpoint.id.clone(), endpoint.clone());
         Ok(())

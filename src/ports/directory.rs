@@ -1,6 +1,7 @@
 //! The directory: which companies there are, which keys open them, and where their webhooks go.
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 
 use super::store::Error;
 use crate::domain::webhook::Endpoint;
@@ -50,6 +51,24 @@ pub trait Directory: Send + Sync {
     /// # Errors
     /// When the directory cannot be read.
     async fn keys(&self, scope: &CompanyScope) -> Result<Vec<ApiKey>, Error>;
+
+    /// Writes a key in place of the one with its hash. Says whether there was one: a key that was removed stays so.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    async fn put_key(&self, scope: &CompanyScope, key: &ApiKey) -> Result<bool, Error>;
+
+    /// Removes a key by its hash. Says whether it was there.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    async fn remove_key(&self, scope: &CompanyScope, hash: &str) -> Result<bool, Error>;
+
+    /// Notes that a key was used, to the second; a later use that is noted already stays.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    async fn touch_key(&self, scope: &CompanyScope, hash: &str, used_at: OffsetDateTime) -> Result<(), Error>;
 
     /// Adds an endpoint.
     ///

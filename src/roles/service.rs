@@ -199,6 +199,7 @@ impl Service {
             settings: Arc::clone(settings),
             engine: Arc::clone(engine),
             gate: Gate::new(stores.directory.clone(), settings),
+            directory: stores.directory.clone(),
             store: stores.conversations.clone(),
             analytics: stores.analytics.clone(),
             peer: Arc::new(HttpPeer::new()?),

@@ -120,6 +120,18 @@ impl Directory for Memory {
         self.read(|state| state.keys.clone())
     }
 
+    async fn put_key(&self, _: &CompanyScope, _: &ApiKey) -> Result<bool, Error> {
+        unreachable!()
+    }
+
+    async fn remove_key(&self, _: &CompanyScope, _: &str) -> Result<bool, Error> {
+        unreachable!()
+    }
+
+    async fn touch_key(&self, _: &CompanyScope, _: &str, _: OffsetDateTime) -> Result<(), Error> {
+        unreachable!()
+    }
+
     async fn add_endpoint(&self, _: &CompanyScope, endpoint: &Endpoint) -> Result<(), Error> {
         self.write(|state| {
             if state.endpoints.iter().any(|known| known.id == endpoint.id) {

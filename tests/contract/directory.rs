@@ -17,7 +17,8 @@ macro_rules! directory_contract {
         mod $adapter {
             directory_contract! { @each $make;
                 lists_companies_by_id adds_a_company_or_changes_it finds_keys_by_hash
-                refuses_a_key_that_is_there_already lists_keys_oldest_first lists_endpoints_oldest_first
+                refuses_a_key_that_is_there_already lists_keys_oldest_first changes_and_removes_keys_of_the_company_alone
+                notes_the_last_use_of_a_key lists_endpoints_oldest_first
                 refuses_another_companys_endpoint keeps_endpoints_of_companies_apart disables_an_endpoint
                 removes_a_company_with_all_it_has
             }
@@ -123,6 +124,44 @@ async fn lists_keys_oldest_first(directory: Arc<dyn Directory>) {
     }
     directory.add_key(&key("comp_b", 5)).await.unwrap();
     assert_eq!(directory.keys(&scope).await.unwrap(), keys);
+}
+
+async fn changes_and_removes_keys_of_the_company_alone(directory: Arc<dyn Directory>) {
+    let (a, b) = (scope("comp_a"), scope("comp_b"));
+    for key in [key("comp_a", 1), key("comp_a", 2), key("comp_b", 3)] {
+        directory.add_key(&key).await.unwrap();
+    }
+    let changed = ApiKey { expires_at: Some(at(60)), name: Some("Trang web".to_owned()), ..key("comp_a", 1) };
+    assert!(directory.put_key(&a, &changed).await.unwrap());
+    assert_eq!(directory.key(&changed.hash).await.unwrap(), Some(changed.clone()));
+    assert_eq!(directory.keys(&a).await.unwrap().len(), 2);
+    // Not by another company, be the key called its own or not.
+    let foreign = ApiKey { expires_at: None, ..key("comp_b", 3) };
+    assert!(matches!(directory.put_key(&a, &foreign).await, Err(Error::Invalid(_))));
+    let claimed = ApiKey { company_id: "comp_a".parse().unwrap(), ..key("comp_b", 3) };
+    assert!(!directory.put_key(&a, &claimed).await.unwrap());
+    assert!(!directory.remove_key(&b, &changed.hash).await.unwrap());
+    assert_eq!(directory.key(&foreign.hash).await.unwrap(), Some(key("comp_b", 3)));
+    // A key that is gone is not brought back by whoever still holds it.
+    assert!(directory.remove_key(&a, &changed.hash).await.unwrap());
+    assert!(!directory.remove_key(&a, &changed.hash).await.unwrap());
+    assert!(!directory.put_key(&a, &changed).await.unwrap());
+    directory.touch_key(&a, &changed.hash, at(5)).await.unwrap();
+    assert_eq!(directory.key(&changed.hash).await.unwrap(), None);
+    assert_eq!(directory.keys(&a).await.unwrap(), [key("comp_a", 2)]);
+}
+
+async fn notes_the_last_use_of_a_key(directory: Arc<dyn Directory>) {
+    let a = scope("comp_a");
+    let key = key("comp_a", 1);
+    directory.add_key(&key).await.unwrap();
+    directory.touch_key(&scope("comp_b"), &key.hash, at(9)).await.unwrap();
+    assert_eq!(directory.key(&key.hash).await.unwrap().unwrap().last_used_at, None);
+    for (used, noted) in [(60, 60), (3_600, 3_600), (120, 3_600)] {
+        directory.touch_key(&a, &key.hash, at(used) + Duration::from_millis(700)).await.unwrap();
+        let expected = ApiKey { last_used_at: Some(at(noted)), ..key.clone() };
+        assert_eq!(directory.key(&key.hash).await.unwrap(), Some(expected), "{used}");
+    }
 }
 
 async fn lists_endpoints_oldest_first(directory: Arc<dyn Directory>) {

@@ -1,5 +1,6 @@
 //! The routes, one file for each group of them.
 
+mod admin;
 mod analytics;
 mod conversations;
 mod pages;
@@ -28,6 +29,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(unified::routes())
         .merge(conversations::routes())
         .merge(analytics::routes())
+        .merge(admin::routes())
 }
 
 /// The description of all routes of a gateway.

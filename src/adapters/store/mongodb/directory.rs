@@ -4,6 +4,8 @@ use ::mongodb::bson::{Bson, Document, doc};
 use async_trait::async_trait;
 use futures::TryStreamExt;
 use serde::de::DeserializeOwned;
+use time::format_description::well_known::Rfc3339;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::MongoStore;
 use super::call::is_duplicate;
@@ -64,6 +66,34 @@ impl Directory for MongoStore {
     async fn keys(&self, scope: &CompanyScope) -> Result<Vec<ApiKey>, Error> {
         let filter = doc! { "company_id": scope.company().as_str() };
         self.all("keys", API_KEYS, filter, doc! { "created_ns": 1, "_id": 1 }, "api_key").await
+    }
+
+    async fn put_key(&self, scope: &CompanyScope, key: &ApiKey) -> Result<bool, Error> {
+        if key.company_id != *scope.company() {
+            return Err(Error::Invalid(format!("key {} is not of company {}", key.prefix, scope.company())));
+        }
+        let update = doc! { "$set": { "api_key": to_document(key)? } };
+        let written = self.call("put_key", async {
+            Ok(self.collection(API_KEYS).await?.update_one(key_of(scope, &key.hash), update).await?)
+        });
+        Ok(written.await?.matched_count > 0)
+    }
+
+    async fn remove_key(&self, scope: &CompanyScope, hash: &str) -> Result<bool, Error> {
+        let removed = self
+            .call("remove_key", async { Ok(self.collection(API_KEYS).await?.delete_one(key_of(scope, hash)).await?) });
+        Ok(removed.await?.deleted_count > 0)
+    }
+
+    async fn touch_key(&self, scope: &CompanyScope, hash: &str, used_at: OffsetDateTime) -> Result<(), Error> {
+        // To the second and in UTC, so that the texts sort as their times do.
+        let used_at = used_at.to_offset(UtcOffset::UTC).replace_nanosecond(0).unwrap_or(used_at);
+        let used_at = used_at.format(&Rfc3339).map_err(|error| Error::Invalid(error.to_string()))?;
+        let update = doc! { "$max": { "api_key.last_used_at": used_at } };
+        let updated = self.call("touch_key", async {
+            Ok(self.collection(API_KEYS).await?.update_one(key_of(scope, hash), update).await?)
+        });
+        updated.await.map(|_| ())
     }
 
     async fn add_endpoint(&self, scope: &CompanyScope, endpoint: &Endpoint) -> Result<(), Error> {
@@ -140,6 +170,10 @@ impl MongoStore {
         })
         .await
     }
+}
+
+fn key_of(scope: &CompanyScope, hash: &str) -> Document {
+    doc! { "_id": hash, "company_id": scope.company().as_str() }
 }
 
 fn read<T: DeserializeOwned>(mut document: Document, field: &str) -> Result<T, Error> {

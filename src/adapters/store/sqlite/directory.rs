@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Params, params};
 use serde::de::DeserializeOwned;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::SqliteStore;
 use crate::adapters::sqlite::{self, from_json, nanos_of, to_json};
@@ -86,6 +87,49 @@ impl Directory for SqliteStore {
         Ok(keys)
     }
 
+    async fn put_key(&self, scope: &CompanyScope, key: &ApiKey) -> Result<bool, Error> {
+        if key.company_id != *scope.company() {
+            return Err(Error::Invalid(format!("key {} is not of company {}", key.prefix, scope.company())));
+        }
+        let (hash, company, json) = (key.hash.clone(), key.company_id.clone(), to_json(key)?);
+        let written = self.database.write(move |connection| {
+            let changed = connection
+                .prepare_cached("UPDATE api_keys SET api_key = ? WHERE hash = ? AND company_id = ?")?
+                .execute([json.as_str(), hash.as_str(), company.as_str()])?;
+            Ok(changed > 0)
+        });
+        Ok(written.await?)
+    }
+
+    async fn remove_key(&self, scope: &CompanyScope, hash: &str) -> Result<bool, Error> {
+        let (company, hash) = (scope.company().clone(), hash.to_owned());
+        let written = self.database.write(move |connection| {
+            let removed = connection
+                .prepare_cached("DELETE FROM api_keys WHERE hash = ? AND company_id = ?")?
+                .execute([hash.as_str(), company.as_str()])?;
+            Ok(removed > 0)
+        });
+        Ok(written.await?)
+    }
+
+    async fn touch_key(&self, scope: &CompanyScope, hash: &str, used_at: OffsetDateTime) -> Result<(), Error> {
+        let (company, hash) = (scope.company().clone(), hash.to_owned());
+        let used_at = to_the_second(used_at);
+        let written = self.database.write(move |connection| {
+            let sql = "SELECT api_key FROM api_keys WHERE hash = ? AND company_id = ?";
+            let known: Option<ApiKey> = one(connection, sql, [hash.as_str(), company.as_str()])?;
+            let Some(mut key) = known.filter(|key| key.last_used_at.is_none_or(|last| last < used_at)) else {
+                return Ok(());
+            };
+            key.last_used_at = Some(used_at);
+            connection
+                .prepare_cached("UPDATE api_keys SET api_key = ? WHERE hash = ?")?
+                .execute([to_json(&key)?.as_str(), hash.as_str()])?;
+            Ok(())
+        });
+        Ok(written.await?)
+    }
+
     async fn add_endpoint(&self, scope: &CompanyScope, endpoint: &Endpoint) -> Result<(), Error> {
         if endpoint.company_id != *scope.company() {
             return Err(Error::Invalid(format!("endpoint {} is not of company {}", endpoint.id, scope.company())));
@@ -152,6 +196,10 @@ fn all<T: DeserializeOwned>(
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement.query_map(parameters, |row| row.get::<_, String>(0))?;
     rows.map(|json| from_json(&json?)).collect()
+}
+
+fn to_the_second(time: OffsetDateTime) -> OffsetDateTime {
+    time.to_offset(UtcOffset::UTC).replace_nanosecond(0).unwrap_or(time)
 }
 
 fn present_already(error: sqlite::Error, what: &str, name: &str) -> sqlite::Error {
