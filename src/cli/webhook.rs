@@ -1,24 +1,22 @@
 //! `turnpike webhook`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
-use base64::Engine;
-use clap::Subcommand;
+use anyhow::Context;
+use clap::{Args, Subcommand};
 use time::OffsetDateTime;
 
 use super::Common;
 use crate::adapters::webhook::{self, HttpSender};
 use crate::config::Settings;
 use crate::domain::event::EventType;
-use crate::domain::webhook::Endpoint;
-use crate::domain::{CompanyId, EndpointId};
+use crate::domain::webhook::{Endpoint, Headers, Payload, ROTATION, Secret};
+use crate::domain::{CompanyId, CompanyScope, EndpointId};
 use crate::jobs::deliver;
+use crate::ports::directory::Directory;
 use crate::ports::webhook::Sender;
 use crate::roles::stores::Stores;
-
-/// Bytes of a secret that we make; Standard Webhooks asks for 24 to 64.
-const SECRET_BYTES: usize = 24;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -30,12 +28,62 @@ pub(super) enum Command {
         /// Where webhooks are posted
         #[arg(long)]
         url: String,
-        /// What it wants to hear of: conversation.updated, conversation.created, message.created
-        #[arg(long = "event", value_delimiter = ',', default_value = "conversation.updated")]
-        events: Vec<String>,
-        /// A secret of your own: whsec_ and the base64 of 24 to 64 bytes
+        /// A secret of your own: whsec_ and the base64 of 24 to 64 bytes, or whsk_ and that of an ed25519 key
         #[arg(long)]
-        secret: Option<String>,
+        secret: Option<Secret>,
+        /// Make an ed25519 key instead of a shared secret; what is printed is its public half
+        #[arg(long, conflicts_with = "secret")]
+        asymmetric: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Change an endpoint: what is given replaces what was, and the rest stays
+    Change {
+        /// Whose endpoint
+        #[arg(long)]
+        company: CompanyId,
+        /// Which endpoint
+        endpoint: EndpointId,
+        /// Where webhooks are posted
+        #[arg(long)]
+        url: Option<String>,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Replace an endpoint's secret and print the new one, once; for 24 hours the old one signs too
+    Rotate {
+        /// Whose endpoint
+        #[arg(long)]
+        company: CompanyId,
+        /// Which endpoint
+        endpoint: EndpointId,
+        /// A secret of your own
+        #[arg(long)]
+        secret: Option<Secret>,
+    },
+    /// Send nothing to an endpoint until it is enabled
+    Disable {
+        /// Whose endpoint
+        #[arg(long)]
+        company: CompanyId,
+        /// Which endpoint
+        endpoint: EndpointId,
+    },
+    /// Send to an endpoint again
+    Enable {
+        /// Whose endpoint
+        #[arg(long)]
+        company: CompanyId,
+        /// Which endpoint
+        endpoint: EndpointId,
+    },
+    /// Remove an endpoint; what is on its way to it is given up
+    Remove {
+        /// Whose endpoint
+        #[arg(long)]
+        company: CompanyId,
+        /// Which endpoint
+        endpoint: EndpointId,
     },
     /// List a company's endpoints
     List {
@@ -53,51 +101,171 @@ pub(super) enum Command {
     },
 }
 
+/// What can be said of an endpoint besides its address and secret.
+#[derive(Args)]
+pub(super) struct Form {
+    /// What it wants to hear of: conversation.updated (unless more is said), conversation.created, message.created
+    #[arg(long = "event", value_delimiter = ',')]
+    events: Vec<String>,
+    /// What people call it
+    #[arg(long)]
+    description: Option<String>,
+    /// Only conversations of these channels, such as web
+    #[arg(long = "channel", value_delimiter = ',')]
+    channels: Vec<String>,
+    /// Only turns of these intents, such as sales_inquiry
+    #[arg(long = "intent", value_delimiter = ',')]
+    intents: Vec<String>,
+    /// A header of its own, as "name: value"; may be repeated
+    #[arg(long = "header")]
+    headers: Vec<String>,
+    /// full, or thin: ids and numbers, and no word of what was said
+    #[arg(long)]
+    payload: Option<Payload>,
+    /// Time before the first retry, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    initial_delay: Option<u32>,
+    /// Longest time between two tries, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    max_delay: Option<u32>,
+    /// When to give up, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    give_up_after: Option<u32>,
+}
+
+impl Form {
+    /// Puts what was given into an endpoint.
+    fn fill(self, endpoint: &mut Endpoint) -> anyhow::Result<()> {
+        if !self.events.is_empty() {
+            endpoint.event_types = self.events.iter().map(|name| subscribable(name)).collect::<anyhow::Result<_>>()?;
+        }
+        if self.description.is_some() {
+            endpoint.description = self.description.filter(|text| !text.is_empty());
+        }
+        for (given, filter) in
+            [(self.channels, &mut endpoint.filter.channels), (self.intents, &mut endpoint.filter.intents)]
+        {
+            if !given.is_empty() {
+                // An empty name takes the filter away again.
+                *filter = given.into_iter().filter(|name| !name.is_empty()).collect();
+            }
+        }
+        if !self.headers.is_empty() {
+            let pairs = self.headers.iter().filter(|header| !header.is_empty()).map(|header| {
+                let (name, value) = header.split_once(':').context("a header is written as \"name: value\"")?;
+                Ok((name.trim().to_owned(), value.trim().to_owned()))
+            });
+            endpoint.headers = Headers::try_from(pairs.collect::<anyhow::Result<BTreeMap<_, _>>>()?)?;
+        }
+        endpoint.payload = self.payload.unwrap_or(endpoint.payload);
+        let retries = &mut endpoint.retries;
+        retries.initial_delay_s = self.initial_delay.or(retries.initial_delay_s);
+        retries.max_delay_s = self.max_delay.or(retries.max_delay_s);
+        retries.give_up_after_s = self.give_up_after.or(retries.give_up_after_s);
+        Ok(())
+    }
+}
+
 pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<ExitCode> {
     let settings = common.settings(&[], Some("warn"))?;
     let directory = Stores::open(&settings)?.directory;
+    let directory = directory.as_ref();
+    let checked = |url: &str| {
+        webhook::check_url(url, settings.webhooks.allow_private).with_context(|| format!("the address {url}"))
+    };
     match command {
-        Command::Add { company, url, events, secret } => {
-            let (company, scope) = super::company(directory.as_ref(), &company).await?;
-            webhook::check_url(&url, settings.webhooks.allow_private).with_context(|| format!("the address {url}"))?;
+        Command::Add { company, url, secret, asymmetric, form } => {
+            let (company, scope) = super::company(directory, &company).await?;
+            checked(&url)?;
             let secret = match secret {
-                Some(secret) => checked_secret(secret)?,
-                None => format!(
-                    "whsec_{}",
-                    base64::engine::general_purpose::STANDARD.encode(super::random::<SECRET_BYTES>()?)
-                ),
+                Some(secret) => secret,
+                None if asymmetric => Secret::key_pair(super::random()?),
+                None => Secret::shared(super::random()?),
             };
-            let event_types = events.iter().map(|name| subscribable(name)).collect::<anyhow::Result<Vec<_>>>()?;
-            let endpoint = Endpoint {
-                id: EndpointId::generate(),
-                company_id: company.id,
-                url,
-                secret: secret.clone(),
-                event_types,
-                disabled: None,
-                created_at: OffsetDateTime::now_utc(),
-            };
+            let (id, now) = (EndpointId::generate(), OffsetDateTime::now_utc());
+            let mut endpoint = Endpoint::new(id, company.id, url, secret, vec![EventType::ConversationUpdated], now);
+            form.fill(&mut endpoint)?;
             directory.add_endpoint(&scope, &endpoint).await?;
             say!("added endpoint {}", endpoint.id);
-            say!("its secret, shown only now: {secret}");
+            show(&endpoint.secret)?;
+        }
+        Command::Change { company, endpoint, url, form } => {
+            let (scope, mut endpoint) = known(directory, &company, &endpoint).await?;
+            if let Some(url) = url {
+                checked(&url)?;
+                endpoint.url = url;
+            }
+            form.fill(&mut endpoint)?;
+            directory.put_endpoint(&scope, &endpoint).await?;
+            say!("changed endpoint {}", endpoint.id);
+        }
+        Command::Rotate { company, endpoint, secret } => {
+            let (scope, mut endpoint) = known(directory, &company, &endpoint).await?;
+            let secret = match secret {
+                Some(secret) => secret,
+                None if endpoint.secret.is_shared() => Secret::shared(super::random()?),
+                None => Secret::key_pair(super::random()?),
+            };
+            endpoint.rotate(secret, OffsetDateTime::now_utc());
+            directory.put_endpoint(&scope, &endpoint).await?;
+            say!(
+                "endpoint {} has a new secret; the old one signs too for {} hours",
+                endpoint.id,
+                ROTATION.whole_hours()
+            );
+            show(&endpoint.secret)?;
+        }
+        Command::Disable { company, endpoint } => {
+            let (scope, endpoint) = known(directory, &company, &endpoint).await?;
+            directory.disable_endpoint(&scope, &endpoint.id, "by hand").await?;
+            say!("nothing is sent to endpoint {} any more", endpoint.id);
+        }
+        Command::Enable { company, endpoint } => {
+            let (scope, mut endpoint) = known(directory, &company, &endpoint).await?;
+            endpoint.disabled = None;
+            directory.put_endpoint(&scope, &endpoint).await?;
+            say!("endpoint {} is sent to again", endpoint.id);
+        }
+        Command::Remove { company, endpoint } => {
+            let (scope, endpoint) = known(directory, &company, &endpoint).await?;
+            directory.remove_endpoint(&scope, &endpoint.id).await?;
+            say!("removed endpoint {}", endpoint.id);
         }
         Command::List { company } => {
-            let (_, scope) = super::company(directory.as_ref(), &company).await?;
+            let (_, scope) = super::company(directory, &company).await?;
             for endpoint in directory.endpoints(&scope).await? {
                 let events: Vec<&str> = endpoint.event_types.iter().map(|event| event.as_str()).collect();
                 let state = endpoint.disabled.map_or_else(|| "on".to_owned(), |reason| format!("off: {reason}"));
-                say!("{}\t{}\t{}\t{state}", endpoint.id, endpoint.url, events.join(","));
+                let description = endpoint.description.unwrap_or_default();
+                say!("{}\t{}\t{}\t{state}\t{description}", endpoint.id, endpoint.url, events.join(","));
             }
         }
         Command::Test { company, endpoint } => {
-            let (_, scope) = super::company(directory.as_ref(), &company).await?;
-            let endpoint = directory.endpoint(&scope, &endpoint).await?.with_context(|| {
-                format!("there is no endpoint {endpoint}; `turnpike webhook list` shows those there are")
-            })?;
+            let (_, endpoint) = known(directory, &company, &endpoint).await?;
             return test(&settings, &endpoint).await;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// An endpoint of a company.
+async fn known(
+    directory: &dyn Directory,
+    company: &CompanyId,
+    endpoint: &EndpointId,
+) -> anyhow::Result<(CompanyScope, Endpoint)> {
+    let (_, scope) = super::company(directory, company).await?;
+    let found = directory.endpoint(&scope, endpoint).await?;
+    let found = found
+        .with_context(|| format!("there is no endpoint {endpoint}; `turnpike webhook list` shows those there are"))?;
+    Ok((scope, found))
+}
+
+/// Shows what a receiver needs to verify.
+fn show(secret: &Secret) -> anyhow::Result<()> {
+    let what = if secret.is_shared() { "its secret, shown only now" } else { "its public key" };
+    say!("{what}: {}", secret.verifier()?);
+    Ok(())
 }
 
 fn subscribable(name: &str) -> anyhow::Result<EventType> {
@@ -107,15 +275,6 @@ fn subscribable(name: &str) -> anyhow::Result<EventType> {
         let known: Vec<&str> = ALL.iter().map(|event| event.as_str()).collect();
         format!("{name:?} is not an event to subscribe to; there are {}", known.join(", "))
     })
-}
-
-fn checked_secret(secret: String) -> anyhow::Result<String> {
-    let encoded = secret.strip_prefix("whsec_").context("a secret begins with whsec_")?;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(encoded).context("a secret is whsec_ and base64")?;
-    if !(24..=64).contains(&bytes.len()) {
-        bail!("a secret has 24 to 64 bytes, not {}", bytes.len());
-    }
-    Ok(secret)
 }
 
 /// Sends one webhook as the deliver job would, without a queue, and shows what came back.

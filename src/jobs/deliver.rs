@@ -9,22 +9,23 @@ mod gate;
 mod sign;
 mod verdict;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use time::OffsetDateTime;
 use tokio::time::Instant;
 
 pub use self::attempt::Attempt;
 use self::gate::{Entry, Gates, Pass, Report};
-pub use self::sign::{Error as SignError, signature};
 use self::verdict::Verdict;
 use super::events::{EndpointDisabled, WebhookPosted};
 use super::retry::Policy;
 use super::runner::{DiscardReason, Job, Outcome, age};
 use crate::config;
 use crate::domain::event::{Origin, WORKER};
-use crate::domain::webhook::Endpoint;
+use crate::domain::webhook::{Endpoint, InvalidSecret};
 use crate::domain::{CompanyScope, ConversationId, Event, EventType, SessionId};
 use crate::ports::bus::{Message, Queue};
 use crate::ports::directory::Directory;
@@ -47,8 +48,8 @@ pub enum Error {
     #[error(transparent)]
     Directory(#[from] store::Error),
     /// The endpoint's secret is not one.
-    #[error(transparent)]
-    Sign(#[from] SignError),
+    #[error("the endpoint's secret cannot sign ({0}); rotate it")]
+    Secret(#[from] InvalidSecret),
     /// An attempt does not serialise.
     #[error(transparent)]
     Attempt(#[from] bus::Error),
@@ -68,9 +69,18 @@ pub fn probe(endpoint: &Endpoint, now: OffsetDateTime) -> Result<Request, Error>
     };
     let data = serde_json::json!({"company_id": endpoint.company_id, "endpoint_id": endpoint.id, "is_test": true});
     let event = Event::new(EventType::ConversationUpdated, &origin, &now.to_string(), &data)?;
-    let attempt = Attempt::of_event(&event, &endpoint.id)?;
-    let headers = sign::headers(&[&endpoint.secret], &attempt, now)?;
+    let attempt = Attempt::of_event(&event, endpoint)?;
+    let headers = sign::headers(endpoint, &attempt, now)?;
     Ok(Request { url: endpoint.url.clone(), headers, body: attempt.body() })
+}
+
+/// What an event is about, as far as endpoints choose by it.
+#[derive(Deserialize)]
+struct About<'a> {
+    #[serde(borrow)]
+    channel: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    intent: Option<Cow<'a, str>>,
 }
 
 /// The job.
@@ -125,10 +135,14 @@ impl Deliver {
     /// Makes an attempt for each endpoint that listens.
     async fn spread(&self, scope: &CompanyScope, event: &Event) -> Result<Outcome, Error> {
         let endpoints = self.directory.endpoints(scope).await?;
-        let listening =
-            endpoints.iter().filter(|it| it.disabled.is_none() && it.event_types.contains(&event.event_type));
+        let about: About<'_> = serde_json::from_str(event.data.get())?;
+        let listening = endpoints.iter().filter(|it| {
+            it.disabled.is_none()
+                && it.event_types.contains(&event.event_type)
+                && it.filter.passes(about.channel.as_deref(), about.intent.as_deref())
+        });
         let attempts: Result<Vec<Message>, Error> =
-            listening.map(|endpoint| Ok(Attempt::message(event, &endpoint.id)?)).collect();
+            listening.map(|endpoint| Ok(Attempt::message(event, endpoint)?)).collect();
         attempts.map(Outcome::Done)
     }
 
@@ -140,6 +154,7 @@ impl Deliver {
         if endpoint.disabled.is_some() {
             return Ok(Outcome::Discarded(DiscardReason::EndpointDisabled));
         }
+        let policy = self.policy_of(&endpoint);
         let pass = match self.gates.enter(&endpoint.id).await {
             Entry::Go(pass) => pass,
             Entry::Full(after) => return Ok(Outcome::Defer { after }),
@@ -147,28 +162,28 @@ impl Deliver {
                 let age = age(message);
                 // One that was never tried, such as one that was just redriven, waits for a first try.
                 let had_its_chance = message.attempts > 0 || age > gate::LONGEST_BREAK;
-                return Ok(match (had_its_chance, self.policy.gives_up(age)) {
+                return Ok(match (had_its_chance, policy.gives_up(age)) {
                     (true, true) => Outcome::Dead { reason: gave_up(age, &reason) },
                     // The pause may be hours long; its end is not to come after that of the message.
-                    (true, false) => Outcome::Defer { after: self.policy.within(after, age) },
+                    (true, false) => Outcome::Defer { after: policy.within(after, age) },
                     (false, _) => Outcome::Defer { after },
                 });
             }
         };
         let (verdict, outcome) = match self.post(&endpoint, attempt, message).await {
-            Ok(verdict) => (verdict.report(), self.conclude(scope, &endpoint, verdict, message).await?),
+            Ok(verdict) => (verdict.report(), self.conclude(scope, &endpoint, verdict, message, &policy).await?),
             // Nothing was sent, so the endpoint is not to blame.
-            Err(error) => (Report::Untried, self.again(error.to_string(), None, message)),
+            Err(error) => (Report::Untried, again(error.to_string(), None, message, &policy)),
         };
         Pass::report(pass, verdict);
         Ok(outcome)
     }
 
-    async fn post(&self, endpoint: &Endpoint, attempt: &Attempt, message: &Message) -> Result<Verdict, SignError> {
+    async fn post(&self, endpoint: &Endpoint, attempt: &Attempt, message: &Message) -> Result<Verdict, InvalidSecret> {
         let now = OffsetDateTime::now_utc();
         let request = Request {
             url: endpoint.url.clone(),
-            headers: sign::headers(&[&endpoint.secret], attempt, now)?,
+            headers: sign::headers(endpoint, attempt, now)?,
             body: attempt.body(),
         };
         let begun = Instant::now();
@@ -193,6 +208,7 @@ impl Deliver {
         endpoint: &Endpoint,
         verdict: Verdict,
         message: &Message,
+        policy: &Policy,
     ) -> Result<Outcome, Error> {
         match verdict {
             Verdict::Delivered => Ok(Outcome::Done(Vec::new())),
@@ -201,23 +217,31 @@ impl Deliver {
                 EndpointDisabled { endpoint: endpoint.id.as_str(), company: scope.company().as_str() }.emit();
                 Ok(Outcome::Discarded(DiscardReason::EndpointSaidGone))
             }
-            Verdict::Busy { retry_after, reason } => Ok(self.again(reason, retry_after, message)),
-            Verdict::Failed { reason, .. } => Ok(self.again(reason, None, message)),
+            Verdict::Busy { retry_after, reason } => Ok(again(reason, retry_after, message, policy)),
+            Verdict::Failed { reason, .. } => Ok(again(reason, None, message, policy)),
         }
     }
 
-    /// Another try after the time that the endpoint named or the policy says, or the end.
-    fn again(&self, reason: String, named: Option<Duration>, message: &Message) -> Outcome {
-        let age = age(message);
-        if self.policy.gives_up(age) {
-            return Outcome::Dead { reason: gave_up(age, &reason) };
-        }
-        let after = match named {
-            Some(named) => named.min(self.policy.max),
-            None => self.policy.delay(message.attempts),
-        };
-        Outcome::Retry { after: self.policy.within(after, age), reason }
+    /// When an endpoint is tried again.
+    fn policy_of(&self, endpoint: &Endpoint) -> Policy {
+        let usual = &self.policy;
+        let give_up = usual.give_up_after.unwrap_or(Duration::MAX);
+        let (initial, max, give_up_after) = endpoint.retries.or((usual.initial, usual.max, give_up));
+        Policy { initial, max, give_up_after: Some(give_up_after) }
     }
+}
+
+/// Another try after the time that the endpoint named or the policy says, or the end.
+fn again(reason: String, named: Option<Duration>, message: &Message, policy: &Policy) -> Outcome {
+    let age = age(message);
+    if policy.gives_up(age) {
+        return Outcome::Dead { reason: gave_up(age, &reason) };
+    }
+    let after = match named {
+        Some(named) => named.min(policy.max),
+        None => policy.delay(message.attempts),
+    };
+    Outcome::Retry { after: policy.within(after, age), reason }
 }
 
 impl Job for Deliver {

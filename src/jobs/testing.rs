@@ -42,15 +42,10 @@ pub(super) fn finished(record: &TurnRecord) -> Message {
 }
 
 pub(super) fn endpoint(id: &str, event_types: &[EventType]) -> Endpoint {
-    Endpoint {
-        id: id.parse().unwrap(),
-        company_id: company(),
-        url: format!("https://{id}.example.com/hook").replace('_', "-"),
-        secret: "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".to_owned(),
-        event_types: event_types.to_vec(),
-        disabled: None,
-        created_at: OffsetDateTime::UNIX_EPOCH,
-    }
+    let url = format!("https://{id}.example.com/hook").replace('_', "-");
+    let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".parse().unwrap();
+    let (id, added) = (id.parse().unwrap(), OffsetDateTime::UNIX_EPOCH);
+    Endpoint::new(id, company(), url, secret, event_types.to_vec(), added)
 }
 
 pub(super) fn jobs() -> config::Jobs {
@@ -412,6 +407,14 @@ impl Directory for MemoryStore {
 
     async fn touch_key(&self, _: &CompanyScope, _: &str, _: OffsetDateTime) -> Result<(), Error> {
         Ok(())
+    }
+
+    async fn put_endpoint(&self, _: &CompanyScope, _: &Endpoint) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    async fn remove_endpoint(&self, _: &CompanyScope, _: &EndpointId) -> Result<bool, Error> {
+        Ok(false)
     }
 
     async fn add_endpoint(&self, _: &CompanyScope, endpoint: &Endpoint) -> Result<(), Error> {

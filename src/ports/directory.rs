@@ -88,6 +88,18 @@ pub trait Directory: Send + Sync {
     /// When the directory cannot be read.
     async fn endpoint(&self, scope: &CompanyScope, id: &EndpointId) -> Result<Option<Endpoint>, Error>;
 
+    /// Writes an endpoint in place of the one with its id. Says whether there was one: one that was removed stays so.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    async fn put_endpoint(&self, scope: &CompanyScope, endpoint: &Endpoint) -> Result<bool, Error>;
+
+    /// Removes an endpoint. Says whether it was there.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    async fn remove_endpoint(&self, scope: &CompanyScope, id: &EndpointId) -> Result<bool, Error>;
+
     /// Stops sending to an endpoint, with the reason.
     ///
     /// # Errors

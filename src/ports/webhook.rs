@@ -11,7 +11,7 @@ pub struct Request {
     /// Where.
     pub url: String,
     /// Names in lower case, and values.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(String, String)>,
     /// What.
     pub body: Bytes,
 }

@@ -132,6 +132,14 @@ impl Directory for Memory {
         unreachable!()
     }
 
+    async fn put_endpoint(&self, _: &CompanyScope, _: &Endpoint) -> Result<bool, Error> {
+        unreachable!()
+    }
+
+    async fn remove_endpoint(&self, _: &CompanyScope, _: &EndpointId) -> Result<bool, Error> {
+        unreachable!()
+    }
+
     async fn add_endpoint(&self, _: &CompanyScope, endpoint: &Endpoint) -> Result<(), Error> {
         self.write(|state| {
             if state.endpoints.iter().any(|known| known.id == endpoint.id) {

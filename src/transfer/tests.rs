@@ -107,15 +107,9 @@ fn source() -> Arc<Memory> {
         state.keys = (1..=2u8)
             .map(|n| ApiKey::issue(id(), KeyScope::Backend, [n; 24], now() - Duration::seconds(n.into())).0)
             .collect();
-        state.endpoints = vec![Endpoint {
-            id: "ep_1".parse().unwrap(),
-            company_id: id(),
-            url: "https://example.com/hook".into(),
-            secret: "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".into(),
-            event_types: Vec::new(),
-            disabled: None,
-            created_at: now(),
-        }];
+        let secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD".parse().unwrap();
+        let url = "https://example.com/hook".to_owned();
+        state.endpoints = vec![Endpoint::new("ep_1".parse().unwrap(), id(), url, secret, Vec::new(), now())];
         for (name, count) in [("a", 1usize), ("b", 300), ("c", 0), ("d", 2)] {
             let document_id: crate::domain::DocumentId = name.parse().unwrap();
             let passages = (0..count).map(|ordinal| EncodedPassage {

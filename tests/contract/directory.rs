@@ -1,10 +1,11 @@
 //! The contract of the directory. `directory_contract!` runs all checks on an adapter, each on a directory of its own.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use turnpike::domain::webhook::Endpoint;
+use turnpike::domain::webhook::{Endpoint, Payload, Secret};
 use turnpike::domain::{ApiKey, Company, CompanyId, EndpointId, EventType, KeyScope};
 use turnpike::ports::directory::Directory;
 use turnpike::ports::store::Error;
@@ -20,6 +21,7 @@ macro_rules! directory_contract {
                 refuses_a_key_that_is_there_already lists_keys_oldest_first changes_and_removes_keys_of_the_company_alone
                 notes_the_last_use_of_a_key lists_endpoints_oldest_first
                 refuses_another_companys_endpoint keeps_endpoints_of_companies_apart disables_an_endpoint
+                changes_and_removes_endpoints_of_the_company_alone
                 removes_a_company_with_all_it_has
             }
         }
@@ -60,15 +62,10 @@ fn key(company: &str, seed: u8) -> ApiKey {
 }
 
 fn endpoint(company: &str, id: &str, created: i64) -> Endpoint {
-    Endpoint {
-        id: id.parse().unwrap(),
-        company_id: company.parse().unwrap(),
-        url: format!("https://{company}.example.com/{id}"),
-        secret: "whsec_c2VjcmV0".to_owned(),
-        event_types: vec![EventType::ConversationUpdated, EventType::MessageCreated],
-        disabled: None,
-        created_at: at(created),
-    }
+    let url = format!("https://{company}.example.com/{id}");
+    let event_types = vec![EventType::ConversationUpdated, EventType::MessageCreated];
+    let (id, company) = (id.parse().unwrap(), company.parse().unwrap());
+    Endpoint::new(id, company, url, Secret::shared([1; 32]), event_types, at(created))
 }
 
 async fn lists_companies_by_id(directory: Arc<dyn Directory>) {
@@ -200,6 +197,31 @@ async fn disables_an_endpoint(directory: Arc<dyn Directory>) {
     directory.disable_endpoint(&scope, &"ep_1".parse().unwrap(), "410 Gone").await.unwrap();
     let disabled = Endpoint { disabled: Some("410 Gone".to_owned()), ..endpoint("comp_a", "ep_1", 0) };
     assert_eq!(directory.endpoints(&scope).await.unwrap(), [disabled, endpoint("comp_a", "ep_2", 0)]);
+}
+
+async fn changes_and_removes_endpoints_of_the_company_alone(directory: Arc<dyn Directory>) {
+    let (a, b) = (scope("comp_a"), scope("comp_b"));
+    let theirs = endpoint("comp_b", "ep", 0);
+    directory.add_endpoint(&a, &endpoint("comp_a", "ep", 0)).await.unwrap();
+    directory.add_endpoint(&b, &theirs).await.unwrap();
+
+    let mut changed = endpoint("comp_a", "ep", 0);
+    changed.rotate(Secret::key_pair([2; 32]), at(7));
+    changed.description = Some("Kho dữ liệu".to_owned());
+    changed.filter.channels = ["web".to_owned()].into();
+    changed.headers = BTreeMap::from([("x-key".to_owned(), "k".to_owned())]).try_into().unwrap();
+    changed.payload = Payload::Thin;
+    changed.retries.give_up_after_s = Some(60);
+    assert!(directory.put_endpoint(&a, &changed).await.unwrap());
+    assert_eq!(directory.endpoint(&a, &changed.id).await.unwrap(), Some(changed.clone()));
+    assert_eq!(directory.endpoint(&b, &changed.id).await.unwrap(), Some(theirs.clone()));
+    assert!(matches!(directory.put_endpoint(&b, &changed).await, Err(Error::Invalid(_))));
+
+    assert!(directory.remove_endpoint(&a, &changed.id).await.unwrap());
+    assert!(!directory.remove_endpoint(&a, &changed.id).await.unwrap());
+    assert!(!directory.put_endpoint(&a, &changed).await.unwrap(), "one that was removed stays so");
+    assert_eq!(directory.endpoints(&a).await.unwrap(), []);
+    assert_eq!(directory.endpoints(&b).await.unwrap(), [theirs]);
 }
 
 async fn removes_a_company_with_all_it_has(directory: Arc<dyn Directory>) {

@@ -7,6 +7,7 @@ use super::super::testing::{MemoryBus, MemoryStore, company, endpoint, jobs, web
 use super::*;
 use crate::domain::ConversationId;
 use crate::domain::event::{Origin, WORKER};
+use crate::domain::webhook::{Headers, Payload, ROTATION, Secret};
 use crate::ports::bus::{Bus, Settlement};
 use crate::ports::webhook::{Answer, Error as PostError};
 use async_trait::async_trait;
@@ -65,7 +66,7 @@ fn event(subject: &str) -> Event {
 }
 
 fn attempt(subject: &str, endpoint: &str) -> Message {
-    Attempt::message(&event(subject), &endpoint.parse().unwrap()).unwrap()
+    Attempt::message(&event(subject), &super::super::testing::endpoint(endpoint, &UPDATED)).unwrap()
 }
 
 fn job(store: &Arc<MemoryStore>, sender: &Arc<Scripted>) -> Deliver {
@@ -125,7 +126,7 @@ async fn id_and_body_are_the_same_in_every_try_and_the_signature_is_the_standard
         let timestamp: i64 = header["webhook-timestamp"].parse().unwrap();
         assert!((OffsetDateTime::now_utc().unix_timestamp() - timestamp).abs() < 60);
         let secret = endpoint("ep_1", &UPDATED).secret;
-        let expected = signature(&[&secret], &header["webhook-id"], timestamp, &request.body).unwrap();
+        let expected = secret.sign(&header["webhook-id"], timestamp, &request.body).unwrap();
         assert_eq!(header["webhook-signature"], expected);
     }
     let body = String::from_utf8(seen[0].body.to_vec()).unwrap();
@@ -210,7 +211,7 @@ async fn a_webhook_dies_in_time_though_the_breaker_keeps_it_from_trying() {
 #[tokio::test]
 async fn a_bad_secret_is_tried_again_and_not_blamed_on_the_endpoint() {
     let mut broken = endpoint("ep_1", &UPDATED);
-    broken.secret = "whsec_?".to_owned();
+    broken.secret = serde_json::from_str(r#""whsec_?""#).unwrap();
     let store = MemoryStore::with([broken]);
     let sender = sender(|_| status(200, None));
     let job = job(&store, &sender);
@@ -277,4 +278,75 @@ async fn an_endpoint_that_recovers_gets_everything_in_the_end() {
         shutdown.cancel();
     };
     tokio::join!(run(Arc::new(job(&store, &sender)), Arc::clone(&bus) as Arc<dyn Bus>, shutdown.clone()), watch);
+}
+
+#[tokio::test]
+async fn an_endpoint_hears_of_the_conversations_that_it_asked_for() {
+    let only = |channels: &[&str], intents: &[&str]| {
+        let mut endpoint = endpoint("ep_1", &UPDATED);
+        endpoint.filter.channels = channels.iter().map(|&it| it.to_owned()).collect();
+        endpoint.filter.intents = intents.iter().map(|&it| it.to_owned()).collect();
+        endpoint
+    };
+    let told = async |endpoint, data: serde_json::Value| {
+        let store = MemoryStore::with([endpoint]);
+        let event = Event::new(EventType::ConversationUpdated, &event("t").origin(WORKER), "", &data).unwrap();
+        let message = Message::of_event(&event).unwrap();
+        let Outcome::Done(attempts) = job(&store, &sender(|_| None)).run(&message).await else { panic!() };
+        !attempts.is_empty()
+    };
+    let sale = json!({"channel": "web", "intent": "sales_inquiry"});
+    assert!(told(only(&[], &[]), sale.clone()).await);
+    assert!(told(only(&["web", "zalo"], &["sales_inquiry"]), sale.clone()).await);
+    assert!(!told(only(&["zalo"], &[]), sale.clone()).await);
+    assert!(!told(only(&["web"], &["support"]), sale).await);
+    // What an event does not know of, it is not judged by.
+    assert!(told(only(&["web"], &["support"]), json!({"channel": "web"})).await);
+}
+
+#[tokio::test]
+async fn a_thin_webhook_says_what_happened_and_no_word_of_what_was_said() {
+    let mut thin = endpoint("ep_1", &UPDATED);
+    thin.payload = Payload::Thin;
+    let data = json!({"turn_id": "t", "sequence": 3, "summary": "xin", "messages": [{"content": "chào"}]});
+    let event = Event::new(EventType::ConversationUpdated, &event("t").origin(WORKER), "", &data).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&Attempt::of_event(&event, &thin).unwrap().body()).unwrap();
+    assert_eq!(body["data"], json!({"turn_id": "t", "sequence": 3}));
+    assert_eq!(body["type"], "conversation.updated");
+}
+
+#[tokio::test]
+async fn while_a_secret_is_replaced_both_sign_and_own_headers_go_along() {
+    let mut endpoint = endpoint("ep_1", &UPDATED);
+    let (old, new) = (endpoint.secret.clone(), Secret::key_pair([3; 32]));
+    endpoint.headers = Headers::try_from(std::collections::BTreeMap::from([("X-Key".into(), "k".into())])).unwrap();
+    let now = OffsetDateTime::now_utc();
+    endpoint.rotate(new.clone(), now);
+    let signatures = |endpoint: &Endpoint, at: OffsetDateTime| {
+        let attempt = Attempt::of_event(&event("t"), endpoint).unwrap();
+        let headers: HashMap<_, _> = sign::headers(endpoint, &attempt, at).unwrap().into_iter().collect();
+        assert_eq!(headers["x-key"], "k");
+        let expected = |secret: &Secret| {
+            secret.sign(&attempt.webhook_id, at.unix_timestamp(), attempt.payload.get().as_bytes()).unwrap()
+        };
+        (headers["webhook-signature"].clone(), format!("{} {}", expected(&new), expected(&old)), expected(&new))
+    };
+    let (signed, both, _) = signatures(&endpoint, now + ROTATION - time::Duration::SECOND);
+    assert_eq!(signed, both);
+    let (signed, _, alone) = signatures(&endpoint, now + ROTATION);
+    assert_eq!(signed, alone);
+}
+
+#[tokio::test]
+async fn an_endpoint_may_have_a_schedule_of_its_own() {
+    let mut impatient = endpoint("ep_1", &UPDATED);
+    impatient.retries.initial_delay_s = Some(60);
+    impatient.retries.give_up_after_s = Some(3600);
+    let store = MemoryStore::with([impatient]);
+    let job = job(&store, &sender(|_| status(500, None)));
+    let mut message = attempt("t", "ep_1");
+    let Outcome::Retry { after, .. } = job.run(&message).await else { panic!() };
+    assert!((Duration::from_secs(45)..=Duration::from_secs(75)).contains(&after), "{after:?}");
+    message.first_queued_at -= HOUR;
+    assert!(matches!(job.run(&message).await, Outcome::Dead { .. }));
 }

@@ -117,6 +117,24 @@ impl Directory for MongoStore {
         self.one("endpoint", ENDPOINTS, key(scope.company(), id.as_str()), "endpoint").await
     }
 
+    async fn put_endpoint(&self, scope: &CompanyScope, endpoint: &Endpoint) -> Result<bool, Error> {
+        if endpoint.company_id != *scope.company() {
+            return Err(Error::Invalid(format!("endpoint {} is not of company {}", endpoint.id, scope.company())));
+        }
+        let filter = key(scope.company(), endpoint.id.as_str());
+        let update = doc! { "$set": { "endpoint": to_document(endpoint)? } };
+        let written = self
+            .call("put_endpoint", async { Ok(self.collection(ENDPOINTS).await?.update_one(filter, update).await?) });
+        Ok(written.await?.matched_count > 0)
+    }
+
+    async fn remove_endpoint(&self, scope: &CompanyScope, id: &EndpointId) -> Result<bool, Error> {
+        let filter = key(scope.company(), id.as_str());
+        let removed =
+            self.call("remove_endpoint", async { Ok(self.collection(ENDPOINTS).await?.delete_one(filter).await?) });
+        Ok(removed.await?.deleted_count > 0)
+    }
+
     async fn disable_endpoint(&self, scope: &CompanyScope, id: &EndpointId, reason: &str) -> Result<(), Error> {
         let filter = key(scope.company(), id.as_str());
         let update = doc! { "$set": { "endpoint.disabled": reason } };

@@ -159,6 +159,31 @@ impl Directory for SqliteStore {
         Ok(self.database.read(move |connection| endpoint(connection, &company, &id)).await?)
     }
 
+    async fn put_endpoint(&self, scope: &CompanyScope, endpoint: &Endpoint) -> Result<bool, Error> {
+        if endpoint.company_id != *scope.company() {
+            return Err(Error::Invalid(format!("endpoint {} is not of company {}", endpoint.id, scope.company())));
+        }
+        let (company, id, json) = (endpoint.company_id.clone(), endpoint.id.clone(), to_json(endpoint)?);
+        let written = self.database.write(move |connection| {
+            let changed = connection
+                .prepare_cached("UPDATE endpoints SET endpoint = ? WHERE company_id = ? AND endpoint_id = ?")?
+                .execute([json.as_str(), company.as_str(), id.as_str()])?;
+            Ok(changed > 0)
+        });
+        Ok(written.await?)
+    }
+
+    async fn remove_endpoint(&self, scope: &CompanyScope, id: &EndpointId) -> Result<bool, Error> {
+        let (company, id) = (scope.company().clone(), id.clone());
+        let written = self.database.write(move |connection| {
+            let removed = connection
+                .prepare_cached("DELETE FROM endpoints WHERE company_id = ? AND endpoint_id = ?")?
+                .execute([company.as_str(), id.as_str()])?;
+            Ok(removed > 0)
+        });
+        Ok(written.await?)
+    }
+
     async fn disable_endpoint(&self, scope: &CompanyScope, id: &EndpointId, reason: &str) -> Result<(), Error> {
         let (company, id, reason) = (scope.company().clone(), id.clone(), reason.to_owned());
         let written = self.database.write(move |connection| {
