@@ -65,6 +65,7 @@ const KNOWN_VARIABLES: &[(&str, &str)] = &[
     ("PORT", "server.port"),
     ("LOG_LEVEL", "telemetry.log_level"),
     ("ORT_DYLIB_PATH", "embedder.ort_library"),
+    ("MODEL_CACHE_DURATION", "models.catalog_cache_s"),
     ("TURNPIKE_ADMIN_TOKEN", "auth.admin_token"),
     ("QDRANT_API_KEY", "index.api_key"),
 ];

@@ -129,6 +129,8 @@ pub struct Limits {
     pub message_chars: usize,
     /// Largest request body in bytes.
     pub body_bytes: usize,
+    /// Largest request body under `/v1` in bytes: images go with it.
+    pub upload_bytes: usize,
     /// Largest `context` in bytes of JSON.
     pub context_bytes: usize,
     /// Open turns in all.
@@ -196,6 +198,10 @@ pub struct Models {
     pub temperature: f32,
     /// Most tokens unless the pipeline says otherwise.
     pub max_tokens: u32,
+    /// Longest silence in an answer that is passed on as it comes.
+    pub relay_idle_timeout: Duration,
+    /// How long the lists of providers' models are believed.
+    pub catalog_cache: Duration,
     /// Whether a model rewrites follow-up questions.
     pub rewrite_follow_ups: bool,
     /// How long it may take.

@@ -101,6 +101,7 @@ pub(super) struct Turn {
 pub(super) struct Limits {
     pub(super) message_chars: usize,
     pub(super) body_bytes: usize,
+    pub(super) upload_bytes: usize,
     pub(super) context_bytes: usize,
     pub(super) streams: usize,
     pub(super) streams_per_company: usize,
@@ -144,6 +145,8 @@ pub(super) struct Models {
     pub(super) breaker_cooldown_s: f64,
     pub(super) temperature: f32,
     pub(super) max_tokens: u32,
+    pub(super) relay_idle_timeout_s: f64,
+    pub(super) catalog_cache_s: f64,
     pub(super) rewrite_follow_ups: bool,
     pub(super) rewrite_timeout_ms: u64,
 }

@@ -198,6 +198,7 @@ fn limits<F: Fn(&str) -> String>(raw: &raw::Limits, check: &mut Check<'_, F>) ->
     Limits {
         message_chars: check.positive("limits.message_chars", raw.message_chars),
         body_bytes: check.positive("limits.body_bytes", raw.body_bytes),
+        upload_bytes: check.positive("limits.upload_bytes", raw.upload_bytes),
         context_bytes: raw.context_bytes,
         streams: check.positive("limits.streams", raw.streams),
         streams_per_company: check.positive("limits.streams_per_company", raw.streams_per_company),
@@ -242,6 +243,8 @@ fn models<F: Fn(&str) -> String>(raw: raw::Models, check: &mut Check<'_, F>) -> 
         breaker_cooldown: check.seconds("models.breaker_cooldown_s", raw.breaker_cooldown_s),
         temperature: raw.temperature,
         max_tokens: raw.max_tokens,
+        relay_idle_timeout: check.some_seconds("models.relay_idle_timeout_s", raw.relay_idle_timeout_s),
+        catalog_cache: check.seconds("models.catalog_cache_s", raw.catalog_cache_s),
         rewrite_follow_ups: raw.rewrite_follow_ups,
         rewrite_timeout: check.milliseconds("models.rewrite_timeout_ms", raw.rewrite_timeout_ms),
     }

@@ -189,9 +189,13 @@ impl TurnId {
 
     /// How long ago the turn began, by this machine's clock; none for an id that says no time.
     pub fn age(&self) -> Option<std::time::Duration> {
+        Some(self.began()?.elapsed().unwrap_or_default())
+    }
+
+    /// When the turn began; none for an id that says no time.
+    pub fn began(&self) -> Option<std::time::SystemTime> {
         let (seconds, nanos) = self.0.get_timestamp()?.to_unix();
-        let began = std::time::UNIX_EPOCH + std::time::Duration::new(seconds, nanos);
-        Some(began.elapsed().unwrap_or_default())
+        Some(std::time::UNIX_EPOCH + std::time::Duration::new(seconds, nanos))
     }
 }
 

@@ -51,6 +51,17 @@ impl Caller {
     pub fn is_public(&self) -> bool {
         matches!(&self.access, Access::Key(key) if key.scope == KeyScope::Publishable)
     }
+
+    /// Checks that what let the caller in opens something, where only the body of a request says what is needed.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn must_open(&self, needed: KeyScope) -> Result<(), Problem> {
+        match &self.access {
+            Access::Key(key) => opens(key.scope, needed),
+            Access::Open | Access::Operator => Ok(()),
+        }
+    }
 }
 
 /// What let a caller in.
@@ -285,10 +296,7 @@ impl Gate {
 
 /// Whether a key opens what is asked for, and the page that asks may use it.
 fn check(key: &ApiKey, headers: &HeaderMap, needed: KeyScope) -> Result<(), Problem> {
-    if !key.scope.opens(needed) {
-        let (scope, needed) = (key.scope, needed);
-        return Err(forbidden("scope_too_small", format!("this needs a key of scope {needed}; this one is {scope}")));
-    }
+    opens(key.scope, needed)?;
     if key.scope == KeyScope::Publishable {
         let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
         if !origin.is_some_and(|origin| key.allows_origin(origin)) {
@@ -296,6 +304,13 @@ fn check(key: &ApiKey, headers: &HeaderMap, needed: KeyScope) -> Result<(), Prob
         }
     }
     Ok(())
+}
+
+fn opens(scope: KeyScope, needed: KeyScope) -> Result<(), Problem> {
+    if scope.opens(needed) {
+        return Ok(());
+    }
+    Err(forbidden("scope_too_small", format!("this needs a key of scope {needed}; this one is {scope}")))
 }
 
 fn unauthorized(detail: &str) -> Problem {

@@ -4,12 +4,16 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
+use bytes::Bytes;
 use futures::StreamExt;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
 use crate::runtime::tasks;
 
+/// How much room is made for a body by what it says of its length.
+const DECLARED_BYTES: usize = 1 << 20;
 /// How much of a body that is refused is still read, so that its sender gets to see why.
 const DRAINED_BYTES: usize = 256 << 20;
 /// How long that may take.
@@ -28,6 +32,20 @@ pub(super) async fn json<T: DeserializeOwned>(
     patience: Duration,
     must_say_so: bool,
 ) -> Result<T, Problem> {
+    parse(&json_bytes(headers, body, limit, patience, must_say_so).await?)
+}
+
+/// As [`json`], but leaves the JSON as it came: for bodies that are looked into and passed on.
+///
+/// # Errors
+/// As [`json`], but for what the bytes are.
+pub(super) async fn json_bytes(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    patience: Duration,
+    must_say_so: bool,
+) -> Result<Bytes, Problem> {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let is_json = content_type.map_or(!must_say_so, |value| {
         let value = value.split(';').next().unwrap_or_default().trim();
@@ -41,19 +59,32 @@ pub(super) async fn json<T: DeserializeOwned>(
             "send the body as application/json",
         ));
     }
-    let bytes = read(headers, body, limit, patience).await?;
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
+    read(headers, body, limit, patience).await
+}
+
+/// Reads JSON of a shape, which may borrow from it.
+///
+/// # Errors
+/// 400 for invalid UTF-8, malformed JSON or a wrong type, with the place.
+pub(super) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Problem> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
         Problem::bad_request("invalid_utf8", format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
     })?;
     let deserializer = &mut serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let path = error.path().to_string();
-        let place = if path == "." { String::new() } else { format!("`{path}`: ") };
-        Problem::bad_request("invalid_json", format!("{place}{}", error.into_inner()))
+        if path == "." {
+            return Problem::bad_request("invalid_json", error.into_inner().to_string());
+        }
+        Problem::bad_request("invalid_json", format!("`{path}`: {}", error.into_inner())).about(path)
     })
 }
 
-async fn read(headers: &HeaderMap, body: Body, limit: usize, patience: Duration) -> Result<Vec<u8>, Problem> {
+/// Reads a body of any kind.
+///
+/// # Errors
+/// 413 over `limit` bytes, 408 when it takes longer than `patience`.
+pub(super) async fn read(headers: &HeaderMap, body: Body, limit: usize, patience: Duration) -> Result<Bytes, Problem> {
     let too_large = || {
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("the body is larger than {limit} bytes"))
     };
@@ -63,7 +94,7 @@ async fn read(headers: &HeaderMap, body: Body, limit: usize, patience: Duration)
         return Err(too_large());
     }
     let mut stream = body.into_data_stream();
-    let mut bytes = Vec::with_capacity(declared.unwrap_or(1024));
+    let mut bytes = Vec::with_capacity(declared.unwrap_or(1024).min(DECLARED_BYTES));
     let deadline = tokio::time::Instant::now() + patience;
     loop {
         match tokio::time::timeout_at(deadline, stream.next()).await {
@@ -75,7 +106,7 @@ async fn read(headers: &HeaderMap, body: Body, limit: usize, patience: Duration)
                 bytes.extend_from_slice(&chunk);
             }
             Ok(Some(Err(_))) => return Err(Problem::bad_request("body_broken_off", "the body broke off")),
-            Ok(None) => return Ok(bytes),
+            Ok(None) => return Ok(bytes.into()),
             Err(_) => {
                 return Err(Problem::new(
                     StatusCode::REQUEST_TIMEOUT,

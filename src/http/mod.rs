@@ -7,8 +7,10 @@ mod body;
 mod extract;
 pub mod health;
 mod io;
+pub mod listings;
 mod openapi;
 pub mod problem;
+mod reading;
 mod relay;
 pub mod server;
 mod surfaces;
@@ -26,6 +28,7 @@ use crate::ports::peer::Peer;
 use crate::ports::store::ConversationStore;
 use crate::ports::upstream::Upstream;
 use auth::Gate;
+use listings::Listings;
 
 pub use surfaces::{description, health_router, router};
 
@@ -47,6 +50,8 @@ pub struct App {
     pub peer: Arc<dyn Peer>,
     /// Providers that are asked as they are.
     pub upstreams: Vec<Arc<dyn Upstream>>,
+    /// The models that they have.
+    pub listings: Listings,
     /// Questions that the chat page suggests, by company.
     pub questions: HashMap<CompanyId, Vec<String>>,
 }

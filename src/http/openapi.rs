@@ -31,6 +31,8 @@ const STREAM_EXAMPLE: &str = include_str!("openapi/stream.txt");
     tags(
         (name = "Chat", description = "Turns: a question of a customer, answered from the company's knowledge, as a \
             stream of events or as one document."),
+        (name = "OpenAI", description = "What OpenAI's clients speak: turns as chat completions, and everything else passed \
+            on to the providers. Errors have OpenAI's form here."),
         (name = "Conversations", description = "What was asked and answered, as it is stored."),
         (name = "Analytics", description = "Numbers of a company's turns. No text, and nothing that names a person."),
         (name = "Health", description = "Whether the process lives and takes new turns, and what it measures."),

@@ -30,6 +30,9 @@ pub struct Problem {
     /// A short name for programs.
     #[schema(value_type = String)]
     code: Cow<'static, str>,
+    /// The field of the request that it is about.
+    #[serde(skip)]
+    param: Option<Box<str>>,
     #[serde(skip)]
     #[schema(ignore)]
     retry_after: Option<Duration>,
@@ -44,6 +47,7 @@ impl Problem {
             status: status.as_u16(),
             detail: detail.into(),
             code: code.into(),
+            param: None,
             retry_after: None,
         }
     }
@@ -63,6 +67,32 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, code, detail).retry_after(RETRY_AFTER)
     }
 
+    /// Names the field of the request that it is about.
+    pub fn about(mut self, param: impl Into<String>) -> Self {
+        self.param = Some(param.into().into_boxed_str());
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// The sentence for people.
+    pub fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    /// The short name for programs.
+    pub fn code(&self) -> &str {
+        &self.code
+    }
+
+    /// The field of the request that it is about.
+    pub fn param(&self) -> Option<&str> {
+        self.param.as_deref()
+    }
+
     /// Says when to come back.
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
@@ -72,10 +102,12 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let status = self.status();
         let retry_after = self.retry_after;
         metrics::counter!("turnpike_http_problems_total", "code" => self.code.clone().into_owned()).increment(1);
-        let mut response = (status, Json(self)).into_response();
+        let mut response = (status, Json(&self)).into_response();
+        // Surfaces that have another form for errors find here what there is to say.
+        response.extensions_mut().insert(self);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if status == StatusCode::UNAUTHORIZED {

@@ -1,6 +1,7 @@
 //! How a turn's events are written to a client: one file for each wire. All of them tell the same turn.
 
 pub(super) mod native;
+pub(super) mod openai;
 
 use std::time::Duration;
 
@@ -16,12 +17,20 @@ use crate::pipeline::live::{Reader, TurnEvent, TurnHead};
 pub(super) trait Wire: Send + 'static {
     /// Writes events, of which the first has the number `first`. What is written together leaves together.
     fn write(&mut self, head: &TurnHead, first: usize, events: &[TurnEvent], out: &mut Vec<u8>);
+
+    /// Whether nothing may follow what was written, though the turn goes on.
+    fn has_ended(&self) -> bool {
+        false
+    }
 }
 
 /// A turn's events as a stream of server-sent events, a comment after each `heartbeat` of silence.
 pub(super) fn stream(reader: Reader, heartbeat: Duration, wire: impl Wire) -> Response {
     let frames = stream::unfold((reader, wire), move |(mut reader, mut wire)| async move {
         let frame = loop {
+            if wire.has_ended() {
+                return None;
+            }
             match tokio::time::timeout(heartbeat, reader.next()).await {
                 Ok(Some((first, events))) => {
                     let mut out = Vec::with_capacity(128 * events.len());

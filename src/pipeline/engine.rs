@@ -10,7 +10,7 @@ use super::ask::{Ask, Refused};
 use super::catalog::Catalog;
 use super::chain::Chain;
 use super::history::History;
-use super::live::{Busy, LiveTurn, LiveTurns, Reader, RequestKey, TurnEvent, TurnHead};
+use super::live::{Busy, LiveTurn, LiveTurns, Occupied, Reader, RequestKey, TurnEvent, TurnHead};
 use super::neighbours::Neighbours;
 use super::stages::language::Detector;
 use super::stages::retrieve::Retriever;
@@ -118,6 +118,18 @@ impl Engine {
             return Err(Refused::ShuttingDown.to_string());
         }
         self.parts.outbox.admit().map_err(|error| error.to_string())
+    }
+
+    /// Lets something in that streams and is no turn: it counts as one against the limits until it is dropped.
+    ///
+    /// # Errors
+    /// Why it is not let in.
+    pub fn occupy(&self, scope: &CompanyScope) -> Result<Occupied, Refused> {
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(Refused::ShuttingDown);
+        }
+        let limits = &self.parts.settings.limits;
+        Ok(self.turns.occupy(scope, limits.streams, limits.streams_per_company)?)
     }
 
     /// Lets no new turn in.

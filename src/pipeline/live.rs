@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::domain::turn::{Degraded, FinishReason, IntentFound, Source, Usage};
 use crate::domain::{CompanyId, ConversationId, Language, SessionId, TurnId, TurnRecord};
 
-pub use turns::{Busy, LiveTurns, RequestKey};
+pub use turns::{Busy, LiveTurns, Occupied, RequestKey};
 
 mod turns;
 

@@ -60,8 +60,25 @@ pub struct Answer {
     pub status: u16,
     /// Headers that matter to a client: media type, request id, limits, when to come back.
     pub headers: Vec<(String, String)>,
-    /// The body.
+    /// The body; nothing where there is a refusal.
     pub body: BoxStream<'static, Result<Bytes, Error>>,
+    /// What it says with a status that is no success.
+    pub refusal: Option<Refusal>,
+}
+
+/// What a provider says when it does not do it: short, and without anything that looks like a secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusal {
+    /// For people.
+    pub message: String,
+    /// OpenAI's `error.type`.
+    pub kind: Option<String>,
+    /// OpenAI's `error.param`.
+    pub param: Option<String>,
+    /// OpenAI's `error.code`.
+    pub code: Option<String>,
+    /// Whether it said so in a form that is known. What has none, such as a page that is not found, is not of the API.
+    pub is_of_the_api: bool,
 }
 
 /// A provider that speaks OpenAI's API.

@@ -20,6 +20,7 @@ use crate::config::Settings;
 use crate::domain::CompanyId;
 use crate::http::auth::Gate;
 use crate::http::health::Health;
+use crate::http::listings::Listings;
 use crate::http::{self, App};
 use crate::pipeline::engine::Engine;
 use crate::ports::bus::{Bus, Queue};
@@ -195,6 +196,7 @@ impl Service {
 
     fn app(&self, engine: &Arc<Engine>, questions: HashMap<CompanyId, Vec<String>>) -> anyhow::Result<App> {
         let (stores, settings) = (&self.open.stores, &self.settings);
+        let upstreams = super::models::upstreams(settings)?;
         Ok(App {
             settings: Arc::clone(settings),
             engine: Arc::clone(engine),
@@ -203,7 +205,8 @@ impl Service {
             store: stores.conversations.clone(),
             analytics: stores.analytics.clone(),
             peer: Arc::new(HttpPeer::new()?),
-            upstreams: super::models::upstreams(settings)?,
+            listings: Listings::new(&upstreams, settings.models.catalog_cache),
+            upstreams,
             questions,
         })
     }

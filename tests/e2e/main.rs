@@ -22,6 +22,7 @@ mod crash;
 mod gateways;
 mod limits;
 mod moving;
+mod openai;
 mod page;
 mod providers;
 mod receiver;

@@ -5,6 +5,7 @@
 pub mod client;
 pub mod clients;
 pub mod llm;
+pub mod openai;
 pub mod process;
 pub mod proxy;
 pub mod qdrant;

@@ -11,7 +11,7 @@ use crate::ports::model;
 pub(super) mod fake_server;
 mod refusal;
 
-pub(super) use refusal::{in_stream, root_cause};
+pub(super) use refusal::{in_stream, of_answer as refusal, root_cause};
 
 /// How long an unused connection is kept.
 const POOL_IDLE: Duration = Duration::from_secs(90);

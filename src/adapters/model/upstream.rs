@@ -8,10 +8,9 @@ use reqwest::{Client, Url};
 use super::http::{self, root_cause};
 use crate::ports::upstream::{Answer, Call, Error, Method, Upstream};
 
-/// Headers of an answer that a client can use. What else a provider says is between it and us.
-const PASSED_BACK: &[&str] = &["content-type", "retry-after", "x-request-id"];
-/// The same by how they begin.
-const PASSED_BACK_WITH: &str = "x-ratelimit-";
+/// Headers of an answer that a client can use. What else a provider says is between it and us: what is left of its
+/// limits would tell one company how much the others ask.
+const PASSED_BACK: &[&str] = &["content-type", "retry-after", "retry-after-ms", "x-request-id"];
 
 /// A provider that speaks OpenAI's API.
 pub struct HttpUpstream {
@@ -20,6 +19,8 @@ pub struct HttpUpstream {
     models: Vec<String>,
     base_url: Url,
     authorization: Option<HeaderValue>,
+    /// The key once more, to be taken out of what the provider says.
+    api_key: Option<String>,
 }
 
 impl HttpUpstream {
@@ -34,11 +35,13 @@ impl HttpUpstream {
         base_url: &str,
         api_key: Option<&str>,
     ) -> Result<Self, http::Error> {
-        let authorization = match api_key.map(str::trim).filter(|key| !key.is_empty()) {
+        let api_key = api_key.map(str::trim).filter(|key| !key.is_empty());
+        let authorization = match api_key {
             Some(key) => Some(http::secret_header(name, &format!("Bearer {key}"))?),
             None => None,
         };
-        Ok(Self { client, name: name.to_owned(), models, base_url: http::base_url(name, base_url)?, authorization })
+        let (name, base_url) = (name.to_owned(), http::base_url(name, base_url)?);
+        Ok(Self { client, name, models, base_url, authorization, api_key: api_key.map(str::to_owned) })
     }
 }
 
@@ -70,13 +73,14 @@ impl Upstream for HttpUpstream {
             .await
             .map_err(|_| Error::Timeout)?
             .map_err(|error| Error::Unreachable(root_cause(&error)))?;
-        let is_passed_back = |name: &str| PASSED_BACK.contains(&name) || name.starts_with(PASSED_BACK_WITH);
-        let headers = response.headers().iter().filter(|(name, _)| is_passed_back(name.as_str()));
+        let headers = response.headers().iter().filter(|(name, _)| PASSED_BACK.contains(&name.as_str()));
         let headers = headers.filter_map(|(name, value)| Some((name.to_string(), value.to_str().ok()?.to_owned())));
-        Ok(Answer {
-            status: response.status().as_u16(),
-            headers: headers.collect(),
-            body: response.bytes_stream().map_err(|error| Error::Broken(root_cause(&error))).boxed(),
-        })
+        let (status, headers) = (response.status().as_u16(), headers.collect());
+        if response.status().is_success() {
+            let body = response.bytes_stream().map_err(|error| Error::Broken(root_cause(&error))).boxed();
+            return Ok(Answer { status, headers, body, refusal: None });
+        }
+        let refusal = http::refusal(response, self.api_key.as_deref()).await;
+        Ok(Answer { status, headers, body: futures::stream::empty().boxed(), refusal: Some(refusal) })
     }
 }

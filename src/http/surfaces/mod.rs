@@ -3,6 +3,7 @@
 mod admin;
 mod analytics;
 mod conversations;
+mod openai;
 mod pages;
 mod unified;
 
@@ -30,12 +31,16 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(conversations::routes())
         .merge(analytics::routes())
         .merge(admin::routes())
+        .merge(openai::routes())
 }
 
 /// The description of all routes of a gateway.
 pub fn description() -> utoipa::openapi::OpenApi {
     let mut description = described().into_openapi();
     description.merge(health::routes().into_openapi());
+    // The router's sign for a parameter that may hold slashes is none of the description's.
+    let paths = std::mem::take(&mut description.paths.paths);
+    description.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
     description
 }
 
@@ -69,4 +74,5 @@ fn finish(routes: Router) -> Router {
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side")
                 .into_response()
         }))
+        .layer(axum::middleware::from_fn(openai::in_form))
 }

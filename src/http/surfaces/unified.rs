@@ -22,7 +22,7 @@ use crate::http::asking::{self, Question};
 use crate::http::extract::{Path, Query};
 use crate::http::problem::Problem;
 use crate::http::wires::native::Native;
-use crate::http::{body, openapi, relay, wires};
+use crate::http::{body, openapi, reading, relay, wires};
 use crate::pipeline::ask::Refused;
 use crate::pipeline::engine::Found;
 use crate::pipeline::live::{LiveTurn, Reader, TurnEvent, TurnHead};
@@ -211,26 +211,13 @@ async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Re
     let mut reader = match found {
         Found::Here(reader) => reader,
         // It is one document, so it is as good from the store, when the other gateway is done with it.
-        Found::Elsewhere { turn_id, .. } => {
-            let whole = app.settings.models.total_timeout;
-            let waited = tokio::time::timeout(whole, until_stored(&app, &scope, turn_id)).await;
-            waited.map_err(|_| Problem::from(Refused::Unreachable))?
-        }
+        Found::Elsewhere { turn_id, .. } => reading::whole(&app, &scope, turn_id).await?,
     };
     let mut events = Vec::new();
     while let Some((_, more)) = reader.next().await {
         events.extend(more);
     }
     document(reader.turn(), events).map(Json)
-}
-
-async fn until_stored(app: &App, scope: &CompanyScope, id: TurnId) -> Reader {
-    loop {
-        if let Some(reader) = app.engine.stored(scope, id, 0).await {
-            return reader;
-        }
-        tokio::time::sleep(LOOK).await;
-    }
 }
 
 /// The whole turn as one document.

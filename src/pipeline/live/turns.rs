@@ -17,7 +17,7 @@ const ENDED_BYTES_OF_COMPANY: usize = 16 << 20;
 /// All turns in memory.
 #[derive(Default)]
 pub struct LiveTurns {
-    turns: Mutex<Turns>,
+    turns: Arc<Mutex<Turns>>,
 }
 
 #[derive(Default)]
@@ -32,7 +32,44 @@ struct Turns {
     ended_bytes_by_company: HashMap<CompanyId, usize>,
 }
 
+/// A place among the turns that run, free again when this is dropped.
+pub struct Occupied {
+    turns: Arc<Mutex<Turns>>,
+    company_id: CompanyId,
+}
+
+impl Drop for Occupied {
+    fn drop(&mut self) {
+        self.turns.lock().leave(&self.company_id);
+    }
+}
+
 impl Turns {
+    fn occupy(&mut self, company_id: &CompanyId, all: usize, company: usize) -> Result<(), Busy> {
+        if self.running >= all {
+            return Err(Busy::All);
+        }
+        let of_company = self.running_by_company.get(company_id).copied().unwrap_or(0);
+        if of_company >= company {
+            return Err(Busy::Company);
+        }
+        self.running += 1;
+        self.running_by_company.insert(company_id.clone(), of_company + 1);
+        metrics::gauge!("turnpike_streams_open").set(self.running as f64);
+        Ok(())
+    }
+
+    fn leave(&mut self, company_id: &CompanyId) {
+        self.running = self.running.saturating_sub(1);
+        if let Some(count) = self.running_by_company.get_mut(company_id) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.running_by_company.remove(company_id);
+            }
+        }
+        metrics::gauge!("turnpike_streams_open").set(self.running as f64);
+    }
+
     /// Lets go of the oldest turn that ended, of all or of one company.
     fn forget_oldest(&mut self, company: Option<&CompanyId>) {
         let oldest = self.ended.iter().position(|(_, of, _)| company.is_none_or(|company| of == company));
@@ -100,18 +137,19 @@ impl LiveTurns {
         if let Some(known) = known(&turns, &head.company_id, key)? {
             return Ok(Some(known));
         }
-        if turns.running >= all {
-            return Err(Busy::All);
-        }
-        let of_company = turns.running_by_company.get(&head.company_id).copied().unwrap_or(0);
-        if of_company >= company {
-            return Err(Busy::Company);
-        }
-        turns.running += 1;
-        turns.running_by_company.insert(head.company_id.clone(), of_company + 1);
+        turns.occupy(&head.company_id, all, company)?;
         insert(&mut turns, turn, key);
-        metrics::gauge!("turnpike_streams_open").set(turns.running as f64);
         Ok(None)
+    }
+
+    /// Takes the place of a turn for something else that streams.
+    ///
+    /// # Errors
+    /// Which limit is reached.
+    pub fn occupy(&self, scope: &CompanyScope, all: usize, company: usize) -> Result<Occupied, Busy> {
+        let company_id = scope.company().clone();
+        self.turns.lock().occupy(&company_id, all, company)?;
+        Ok(Occupied { turns: Arc::clone(&self.turns), company_id })
     }
 
     /// Takes in a turn that ended and may not be stored yet, so that its client finds it.
@@ -126,14 +164,7 @@ impl LiveTurns {
     /// A turn does not run any more; it stays readable.
     pub fn release(&self, head: &TurnHead) {
         let mut turns = self.turns.lock();
-        turns.running = turns.running.saturating_sub(1);
-        if let Some(count) = turns.running_by_company.get_mut(&head.company_id) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                turns.running_by_company.remove(&head.company_id);
-            }
-        }
-        metrics::gauge!("turnpike_streams_open").set(turns.running as f64);
+        turns.leave(&head.company_id);
         if let Some(turn) = turns.by_id.get(&head.turn_id).cloned() {
             turns.keep_ended(&turn);
         }
@@ -225,6 +256,17 @@ mod tests {
         assert!(turns.admit(&turn(), None, 2, 1).is_ok());
         assert_eq!(turns.admit(&turn(), None, 2, 1).err(), Some(Busy::Company));
         assert_eq!(turns.admit(&turn(), None, 1, 9).err(), Some(Busy::All));
+    }
+
+    #[test]
+    fn a_place_that_something_else_takes_is_free_when_that_is_over() {
+        let turns = LiveTurns::default();
+        let scope = CompanyScope::granted("c".parse().unwrap());
+        let place = turns.occupy(&scope, 9, 1).unwrap();
+        assert_eq!(turns.admit(&turn(), None, 9, 1).err(), Some(Busy::Company));
+        assert_eq!(turns.running(), 1);
+        drop(place);
+        assert!(turns.admit(&turn(), None, 9, 1).is_ok());
     }
 
     #[test]

@@ -9,6 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use crate::ports::model::Error;
+use crate::ports::upstream::Refusal;
 
 /// Bytes of an error's body that are read.
 const BODY_LIMIT: usize = 16 * 1024;
@@ -50,6 +51,26 @@ pub(super) async fn of_content_type(mut response: Response, content_type: &str, 
         }
     }
     Error::Protocol(format!("expected text/event-stream, got {}", clean(content_type, secret)))
+}
+
+/// What an answer without success says, in the parts that OpenAI's form has.
+pub(in crate::adapters::model) async fn of_answer(mut response: Response, secret: Option<&str>) -> Refusal {
+    let body = read_body(&mut response).await;
+    let value: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let error = value.get(0).unwrap_or(&value).get("error");
+    let part = |name: &str| {
+        let part = error?.get(name)?;
+        part.as_str().map(|text| clean(text, secret)).or_else(|| Some(part.as_i64()?.to_string()))
+    };
+    let said = describe(&value).map(|text| clean(&text, secret));
+    Refusal {
+        message: said.unwrap_or_else(|| response.status().to_string()),
+        kind: part("type"),
+        param: part("param"),
+        code: part("code"),
+        is_of_the_api: error.is_some_and(|error| !error.is_null())
+            || value.get("object").and_then(Value::as_str) == Some("error"),
+    }
 }
 
 /// The error that an event within a stream carries, if it carries one.
