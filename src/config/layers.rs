@@ -156,9 +156,10 @@ impl Layers {
         for (decides, name, kind, address, address_variable, model_variable, model) in KNOWN_PROVIDERS {
             let Some(deciding) = env.get(*decides).filter(|value| !value.is_empty()) else { continue };
             let address = env.get(*address_variable).map_or(*address, String::as_str);
+            let versioned = if *name == "qwen" { with_version(address) } else { address.to_owned() };
             let model = env.get(*model_variable).map_or(*model, String::as_str);
             self.set(&format!("providers.{name}.kind"), kind, (*decides).to_owned());
-            self.set(&format!("providers.{name}.base_url"), address, (*address_variable).to_owned());
+            self.set(&format!("providers.{name}.base_url"), &versioned, (*address_variable).to_owned());
             self.set_value(
                 &format!("providers.{name}.models"),
                 Value::Array(vec![Value::String(model.to_owned())]),
@@ -171,6 +172,11 @@ impl Layers {
                     (*decides).to_owned(),
                 );
             }
+        }
+        if let Some(value) = env.get("QWEN_TIMEOUT").filter(|value| !value.is_empty())
+            && self.get("providers.qwen").is_some()
+        {
+            self.set("providers.qwen.timeout_s", value, "QWEN_TIMEOUT".to_owned());
         }
         for (variable, value) in env {
             if let Some(path) = variable.strip_prefix("TURNPIKE__") {
@@ -255,6 +261,16 @@ impl Layers {
     }
 }
 
+/// The address of a server with the version that its API is under: people set vLLM's without one
+/// (`http://localhost:8000`).
+fn with_version(address: &str) -> String {
+    let after_host = address.split_once("://").and_then(|(_, rest)| rest.split_once('/'));
+    match after_host {
+        Some((_, path)) if !path.is_empty() => address.to_owned(),
+        _ => format!("{}/v1", address.trim_end_matches('/')),
+    }
+}
+
 /// Puts the default in place of a path, or removes it; says whether anything changed.
 fn replace(table: &mut Table, defaults: &Table, path: &str) -> bool {
     // A mistake inside a list is one of the whole list.
@@ -324,6 +340,7 @@ fn line_of_offset(text: &str, offset: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::ProviderKind;
 
     fn problems(file: &str, env: &[(&str, &str)]) -> Vec<String> {
         let dir = tempfile::tempdir().unwrap();
@@ -391,6 +408,28 @@ mod tests {
         assert_eq!(said("0123456789abcdef"), "");
         let short = said("opensesame");
         assert!(short.contains("TURNPIKE_ADMIN_TOKEN: `auth.admin_token`") && !short.contains("opensesame"), "{short}");
+    }
+
+    #[test]
+    fn qwen_is_set_as_its_users_set_it() {
+        for (address, base_url) in [
+            ("http://localhost:8000", "http://localhost:8000/v1"),
+            ("http://localhost:8000/", "http://localhost:8000/v1"),
+            ("http://localhost:8000/v1", "http://localhost:8000/v1"),
+            ("https://example.com/compatible-mode/v1/", "https://example.com/compatible-mode/v1"),
+        ] {
+            let env = [("QWEN_BASE_URL", address), ("QWEN_MODEL", "Qwen/Qwen3-0.6B"), ("QWEN_TIMEOUT", "120")];
+            let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let settings = load(&Sources { env: env.into(), ..Sources::default() }).unwrap();
+            let qwen = settings.providers.first().unwrap();
+            assert_eq!(qwen.models, ["Qwen/Qwen3-0.6B"]);
+            assert_eq!(qwen.timeout, Some(std::time::Duration::from_secs(120)));
+            let ProviderKind::OpenAi { base_url: found, .. } = &qwen.kind else { panic!("{:?}", qwen.kind) };
+            assert_eq!(found, base_url);
+        }
+        let found = problems("", &[("QWEN_BASE_URL", "http://localhost:8000"), ("QWEN_TIMEOUT", "soon")]);
+        assert!(found.join("\n").contains("QWEN_TIMEOUT"), "{found:?}");
+        assert!(problems("", &[("QWEN_TIMEOUT", "120")]).is_empty(), "without a provider it means nothing");
     }
 
     #[test]

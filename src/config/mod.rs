@@ -35,6 +35,8 @@ pub struct Settings {
     pub spool: Spool,
     /// A turn's life.
     pub turn: Turn,
+    /// The sessions that the service names.
+    pub sessions: Sessions,
     /// What is refused.
     pub limits: Limits,
     /// The embedding model.
@@ -74,6 +76,10 @@ pub struct Server {
     pub max_connections: usize,
     /// Where other gateways reach this one, if it was said.
     pub advertise_url: Option<String>,
+    /// Origins whose pages may read answers, besides those of this machine.
+    pub cors_origins: Vec<String>,
+    /// Whether they may send cookies and the like along.
+    pub cors_credentials: bool,
 }
 
 /// Who may ask.
@@ -120,6 +126,13 @@ pub struct Turn {
     pub history_turns: usize,
     /// How long a turn waits for the one before it to be stored.
     pub history_wait: Duration,
+}
+
+/// The sessions that the service names.
+#[derive(Clone, Debug)]
+pub struct Sessions {
+    /// How long one is known in which nothing is asked.
+    pub idle: Duration,
 }
 
 /// What is refused.

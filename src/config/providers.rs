@@ -13,6 +13,8 @@ pub struct Provider {
     pub kind: ProviderKind,
     /// Its models, the preferred one first.
     pub models: Vec<String>,
+    /// Longest wait for its first piece and for a further one, instead of what holds for all.
+    pub timeout: Option<std::time::Duration>,
 }
 
 /// What a provider speaks.

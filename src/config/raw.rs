@@ -17,6 +17,7 @@ pub(super) struct Raw {
     pub(super) index: Index,
     pub(super) spool: Spool,
     pub(super) turn: Turn,
+    pub(super) sessions: Sessions,
     pub(super) limits: Limits,
     pub(super) embedder: Embedder,
     pub(super) knowledge: Knowledge,
@@ -39,6 +40,8 @@ pub(super) struct Server {
     pub(super) shutdown_grace_s: f64,
     pub(super) max_connections: usize,
     pub(super) advertise_url: Option<String>,
+    pub(super) cors_origins: Vec<String>,
+    pub(super) cors_credentials: bool,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +98,11 @@ pub(super) struct Turn {
     pub(super) answer_chars: usize,
     pub(super) history_turns: usize,
     pub(super) history_wait_ms: u64,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Sessions {
+    pub(super) idle_s: f64,
 }
 
 #[derive(Deserialize)]
@@ -159,6 +167,7 @@ pub(super) struct Provider {
     #[serde(default)]
     pub(super) models: Vec<String>,
     pub(super) script: Option<PathBuf>,
+    pub(super) timeout_s: Option<f64>,
 }
 
 #[derive(Deserialize)]

@@ -7,8 +7,8 @@ use super::backends;
 use super::layers::Problem;
 use super::raw::{self, Raw};
 use super::{
-    Auth, AuthMode, Embedder, Jobs, Knowledge, Limits, Models, Provider, ProviderKind, Server, Settings, Spool,
-    Telemetry, Turn, Webhooks,
+    Auth, AuthMode, Embedder, Jobs, Knowledge, Limits, Models, Provider, ProviderKind, Server, Sessions, Settings,
+    Spool, Telemetry, Turn, Webhooks,
 };
 
 /// The longest time that can be set: ten years. Added to the clock, longer ones could overflow it.
@@ -100,6 +100,7 @@ impl Raw {
                 history_turns: self.turn.history_turns,
                 history_wait: check.milliseconds("turn.history_wait_ms", self.turn.history_wait_ms),
             },
+            sessions: Sessions { idle: check.some_seconds("sessions.idle_s", self.sessions.idle_s) },
             limits: limits(&self.limits, &mut check),
             embedder: Embedder {
                 enabled: self.embedder.enabled,
@@ -145,6 +146,8 @@ fn server<F: Fn(&str) -> String>(raw: raw::Server, check: &mut Check<'_, F>) -> 
         shutdown_grace: check.seconds("server.shutdown_grace_s", raw.shutdown_grace_s),
         max_connections: check.positive("server.max_connections", raw.max_connections),
         advertise_url: advertise_url(raw.advertise_url, check),
+        cors_origins: raw.cors_origins.into_iter().filter_map(|origin| cors_origin(origin, check)).collect(),
+        cors_credentials: raw.cors_credentials,
     }
 }
 
@@ -154,6 +157,20 @@ fn advertise_url<F: Fn(&str) -> String>(raw: Option<String>, check: &mut Check<'
         check.fail("server.advertise_url", "must begin with http:// or https://");
     }
     Some(url.trim_end_matches('/').to_owned())
+}
+
+/// An origin as browsers write it: scheme, host and port, and nothing else.
+fn cors_origin<F: Fn(&str) -> String>(raw: String, check: &mut Check<'_, F>) -> Option<String> {
+    let authority = raw.strip_prefix("https://").or_else(|| raw.strip_prefix("http://"));
+    let is_origin = authority.is_some_and(|rest| {
+        !rest.is_empty() && !rest.contains(|c: char| matches!(c, '/' | '?' | '#' | '@' | '*') || c.is_whitespace())
+    });
+    if !is_origin {
+        let message = format!("{raw:?} is not an origin; write one such as \"https://shop.example\", and no pattern");
+        check.fail("server.cors_origins", message);
+        return None;
+    }
+    Some(raw.to_ascii_lowercase())
 }
 
 fn auth<F: Fn(&str) -> String>(raw: raw::Auth, server: &Server, check: &mut Check<'_, F>) -> Auth {
@@ -284,7 +301,8 @@ fn provider<F: Fn(&str) -> String>(name: String, raw: raw::Provider, check: &mut
     if raw.models.is_empty() {
         check.fail(&format!("{path}.models"), "needs at least one model");
     }
-    Some(Provider { name, kind, models: raw.models })
+    let timeout = raw.timeout_s.map(|seconds| check.some_seconds(&format!("{path}.timeout_s"), seconds));
+    Some(Provider { name, kind, models: raw.models, timeout })
 }
 
 fn webhooks<F: Fn(&str) -> String>(raw: &raw::Webhooks, check: &mut Check<'_, F>) -> Webhooks {

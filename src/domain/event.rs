@@ -37,6 +37,9 @@ pub enum EventType {
     /// It ended without an answer. The data is the turn's record.
     #[serde(rename = "turn.failed")]
     TurnFailed,
+    /// A reader has said what an answer was worth.
+    #[serde(rename = "turn.feedback")]
+    TurnFeedback,
     /// Its turn is stored. The data is what webhooks carry.
     #[serde(rename = "conversation.updated")]
     ConversationUpdated,
@@ -62,6 +65,7 @@ impl EventType {
             Self::TurnGenerationStarted => "turn.generation_started",
             Self::TurnCompleted => "turn.completed",
             Self::TurnFailed => "turn.failed",
+            Self::TurnFeedback => "turn.feedback",
             Self::ConversationUpdated => "conversation.updated",
             Self::ConversationCreated => "conversation.created",
             Self::MessageCreated => "message.created",

@@ -7,6 +7,8 @@ use unicode_normalization::UnicodeNormalization;
 use super::App;
 use super::auth::Caller;
 use super::problem::Problem;
+use crate::config::Settings;
+use crate::config::pipelines::ModelRef;
 use crate::domain::turn::UserInfo;
 use crate::domain::{Language, SessionId, TurnId};
 use crate::pipeline::ask::{Ask, Options};
@@ -76,17 +78,10 @@ pub(super) fn ask(app: &App, headers: &HeaderMap, caller: Caller, question: Ques
             format!("`context` is larger than {} bytes", limits.context_bytes),
         ));
     }
-    let session = question.session_id.as_deref().filter(|id| !id.is_empty());
-    let session_id = if caller.is_public() {
-        // A user's id is a guess away, and whoever guesses it must not read on in that user's conversation.
-        session.map(|id| if id.starts_with(PUBLIC) { id.to_owned() } else { format!("{PUBLIC}{id}") })
-    } else {
-        session.or(user.user_id.as_deref().filter(|id| !id.is_empty())).map(str::to_owned)
-    };
-    let session_id = session_id
-        .map(|id| id.nfc().collect::<String>().parse::<SessionId>())
-        .transpose()
-        .map_err(|error| Problem::bad_request("invalid_session_id", error.to_string()))?;
+    let named = question.session_id.as_deref().filter(|id| !id.is_empty());
+    // A user's id is a guess away, and whoever guesses it must not read on in that user's conversation.
+    let of_user = user.user_id.as_deref().filter(|id| !id.is_empty() && !caller.is_public());
+    let session_id = named.or(of_user).map(|id| session(&caller, id)).transpose()?;
     Ok(Ask {
         message: message(&question.message, limits.message_chars)?,
         language: language(question.language.as_deref())?,
@@ -101,6 +96,36 @@ pub(super) fn ask(app: &App, headers: &HeaderMap, caller: Caller, question: Ques
         idempotency_key: idempotency_key(headers)?,
         traceparent: traceparent(headers),
     })
+}
+
+/// All models of a provider, to be asked before others.
+///
+/// # Errors
+/// 400 for a provider that is not set.
+pub(super) fn models_of(settings: &Settings, provider: &str) -> Result<Vec<ModelRef>, Problem> {
+    let Some(found) = settings.providers.iter().find(|known| known.name == provider) else {
+        let known: Vec<&str> = settings.providers.iter().map(|provider| provider.name.as_str()).collect();
+        let known = if known.is_empty() { "none is set".to_owned() } else { format!("there are {}", known.join(", ")) };
+        return Err(Problem::bad_request("unknown_provider", format!("there is no provider {provider:?}; {known}")));
+    };
+    let models = found.models.iter();
+    Ok(models.map(|model| ModelRef { provider: found.name.clone(), model: model.clone() }).collect())
+}
+
+/// The session that a caller means by a name.
+///
+/// # Errors
+/// 400 for what is no session's name.
+pub(super) fn session(caller: &Caller, name: &str) -> Result<SessionId, Problem> {
+    let name: String = name.nfc().collect();
+    let is_kept_apart = caller.is_public() && !name.starts_with(PUBLIC);
+    let name = if is_kept_apart { format!("{PUBLIC}{name}") } else { name };
+    name.parse().map_err(|error| Problem::bad_request("invalid_session_id", format!("{error}")))
+}
+
+/// The name of a session as whoever named it wrote it.
+pub(super) fn own_name(session: &str) -> &str {
+    session.strip_prefix(PUBLIC).unwrap_or(session)
 }
 
 fn message(text: &str, limit: usize) -> Result<String, Problem> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 use moka::future::Cache;
@@ -80,6 +80,8 @@ pub struct Gate {
     directory: Arc<dyn Directory>,
     mode: AuthMode,
     admin_token: Option<Secret>,
+    /// Origins besides this machine's whose pages are none of someone else's.
+    origins: Vec<String>,
     keys: Remembered<ApiKey>,
     companies: Remembered<Company>,
     limiter: DefaultKeyedRateLimiter<CompanyId>,
@@ -98,6 +100,7 @@ impl Gate {
             directory,
             mode: settings.auth.mode,
             admin_token: settings.auth.admin_token.clone(),
+            origins: settings.server.cors_origins.clone(),
             keys: Remembered::new(),
             companies: Remembered::new(),
             limiter: RateLimiter::keyed(Quota::per_minute(per_minute)),
@@ -153,6 +156,17 @@ impl Gate {
             ));
         }
         Ok(caller)
+    }
+
+    /// Checks a request that touches no company's data: with keys, any of them will do, and the operator's token.
+    ///
+    /// # Errors
+    /// As [`Gate::admit_page`].
+    pub async fn admit_anyone(&self, headers: &HeaderMap, key: Option<&str>) -> Result<(), Problem> {
+        if self.admit_operator(headers).is_ok() {
+            return Ok(());
+        }
+        self.admit_page(headers, key, None).await.map(drop)
     }
 
     /// Checks that the operator asks.
@@ -224,7 +238,7 @@ impl Gate {
     /// # Errors
     /// 403.
     pub fn refuse_foreign_pages(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        if self.mode == AuthMode::Keys || is_own_site(headers) {
+        if self.mode == AuthMode::Keys || is_own_site(headers, &self.origins) {
             return Ok(());
         }
         Err(Problem::new(
@@ -333,20 +347,28 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("Bearer").then(|| secret.trim())
 }
 
+/// Whether an origin is that of a page which this machine serves, on whatever port.
+pub(super) fn is_of_this_machine(origin: &HeaderValue) -> bool {
+    let authority = origin.to_str().ok().and_then(|origin| {
+        let (scheme, authority) = origin.split_once("://")?;
+        matches!(scheme, "http" | "https").then_some(authority)
+    });
+    authority.is_some_and(is_loopback)
+}
+
 /// Whether a request was meant for this machine by its own name, and not sent by a page of another origin. A name of
 /// someone else's that leads to a loopback address (DNS rebinding) shows in `Host`, a foreign page's form or script in
 /// `Origin`.
-fn is_own_site(headers: &HeaderMap) -> bool {
-    let mut host = None;
+fn is_own_site(headers: &HeaderMap, origins: &[String]) -> bool {
+    let mut has_host = false;
     for value in headers.get_all(header::HOST) {
-        match value.to_str() {
-            Ok(value) if is_loopback(value) => host = Some(value),
-            _ => return false,
+        has_host = true;
+        if !value.to_str().is_ok_and(is_loopback) {
+            return false;
         }
     }
-    headers.get_all(header::ORIGIN).iter().all(|value| {
-        let origin = value.to_str().ok().and_then(|value| value.split_once("://"));
-        origin.zip(host).is_some_and(|((_, authority), host)| authority.eq_ignore_ascii_case(host))
+    headers.get_all(header::ORIGIN).iter().all(|origin| {
+        has_host && (is_of_this_machine(origin) || origins.iter().any(|set| origin.as_bytes() == set.as_bytes()))
     })
 }
 
@@ -438,7 +460,7 @@ impl<T: Send + Sync + 'static> Remembered<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderName;
 
     fn headers(all: &[(HeaderName, &str)]) -> HeaderMap {
         all.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
@@ -462,7 +484,7 @@ mod tests {
     #[test]
     fn only_names_of_this_machine_are_its_own_site() {
         for host in ["localhost", "LocalHost:8080", "127.0.0.1", "127.8.9.10:1", "[::1]", "[::1]:8080"] {
-            assert!(is_own_site(&headers(&[(header::HOST, host)])), "{host}");
+            assert!(is_own_site(&headers(&[(header::HOST, host)]), &[]), "{host}");
         }
         for host in [
             "example.com",
@@ -473,22 +495,39 @@ mod tests {
             "a@localhost",
             "",
         ] {
-            assert!(!is_own_site(&headers(&[(header::HOST, host)])), "{host}");
+            assert!(!is_own_site(&headers(&[(header::HOST, host)]), &[]), "{host}");
         }
-        assert!(is_own_site(&HeaderMap::new()));
+        assert!(is_own_site(&HeaderMap::new(), &[]));
     }
 
     #[test]
-    fn an_origin_has_to_be_the_host_asked() {
-        let asked = |host: &str, origin: &str| is_own_site(&headers(&[(header::HOST, host), (header::ORIGIN, origin)]));
+    fn an_origin_has_to_be_of_this_machine_or_set() {
+        let asked =
+            |host: &str, origin: &str| is_own_site(&headers(&[(header::HOST, host), (header::ORIGIN, origin)]), &[]);
         assert!(asked("localhost:8080", "http://localhost:8080"));
         assert!(asked("[::1]:8080", "http://[::1]:8080"));
-        for origin in ["http://localhost:3000", "http://127.0.0.1:8080", "https://example.com", "null", ""] {
+        for origin in ["http://localhost:3000", "http://127.0.0.1:8080", "https://[::1]"] {
+            assert!(asked("localhost:8080", origin), "{origin}");
+        }
+        for origin in [
+            "https://example.com",
+            "http://localhost.example.com",
+            "http://127.0.0.1.example.com:8080",
+            "http://a@localhost:8080",
+            "file://localhost",
+            "localhost:8080",
+            "null",
+            "",
+        ] {
             assert!(!asked("localhost:8080", origin), "{origin}");
         }
-        assert!(!is_own_site(&headers(&[(header::ORIGIN, "http://localhost:8080")])), "an origin without a host");
+        let set = ["https://shop.example".to_owned()];
+        let of_shop = |host| headers(&[(header::HOST, host), (header::ORIGIN, "https://shop.example")]);
+        assert!(is_own_site(&of_shop("localhost:8080"), &set) && !is_own_site(&of_shop("localhost:8080"), &[]));
+        assert!(!is_own_site(&of_shop("rebound.example"), &set), "a name of someone else's");
+        assert!(!is_own_site(&headers(&[(header::ORIGIN, "http://localhost:8080")]), &[]), "an origin without a host");
         let mut two = headers(&[(header::HOST, "example.com")]);
         two.append(header::HOST, HeaderValue::from_static("localhost"));
-        assert!(!is_own_site(&two), "two hosts");
+        assert!(!is_own_site(&two, &[]), "two hosts");
     }
 }

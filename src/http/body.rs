@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use futures::StreamExt;
@@ -78,6 +78,23 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Proble
         }
         Problem::bad_request("invalid_json", format!("`{path}`: {}", error.into_inner())).about(path)
     })
+}
+
+/// As [`json`] for requests that need no body: without one, what the type has by default.
+///
+/// # Errors
+/// As [`json`].
+pub(super) async fn json_or_default<T: DeserializeOwned + Default>(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    patience: Duration,
+    must_say_so: bool,
+) -> Result<T, Problem> {
+    if body.is_end_stream() {
+        return Ok(T::default());
+    }
+    json(headers, body, limit, patience, must_say_so).await
 }
 
 /// Reads a body of any kind.

@@ -1,9 +1,12 @@
 //! The HTTP face: [`server`] accepts connections, [`auth`] finds the company, `surfaces` are the routes, `wires` write
 //! streams, [`problem`] is the one place where errors become statuses.
 
+mod accept;
 mod asking;
 pub mod auth;
 mod body;
+mod cors;
+mod detail;
 mod extract;
 pub mod health;
 mod io;
@@ -13,6 +16,7 @@ pub mod problem;
 mod reading;
 mod relay;
 pub mod server;
+mod sessions;
 mod surfaces;
 mod wires;
 

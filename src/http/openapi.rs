@@ -14,7 +14,9 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
+use super::detail::Detail;
 use super::problem::Problem;
+use super::wires::chunks::{Failed, Piece};
 use super::wires::native::Message;
 
 /// The media type of a stream.
@@ -33,11 +35,14 @@ const STREAM_EXAMPLE: &str = include_str!("openapi/stream.txt");
             stream of events or as one document."),
         (name = "OpenAI", description = "What OpenAI's clients speak: turns as chat completions, and everything else passed \
             on to the providers. Errors have OpenAI's form here."),
+        (name = "Sessions", description = "Sessions that the service names, for front ends that hold nothing else."),
+        (name = "Streams by provider", description = "The client says which provider is to answer, and reads lines."),
+        (name = "Qwen", description = "Qwen answers first, and is told what matters to its models."),
         (name = "Conversations", description = "What was asked and answered, as it is stored."),
         (name = "Analytics", description = "Numbers of a company's turns. No text, and nothing that names a person."),
         (name = "Health", description = "Whether the process lives and takes new turns, and what it measures."),
     ),
-    components(schemas(Problem, Message)),
+    components(schemas(Problem, Message, Detail, Failed, Piece)),
     modifiers(&Shared),
 )]
 pub(super) struct Description;
@@ -94,6 +99,9 @@ macro_rules! refusals {
         fn refusals() -> impl Iterator<Item = (&'static str, Response)> {
             [$((stringify!($name), refusal($status, $description, $code, $detail)),)*].into_iter()
         }
+
+        /// The statuses of the refusals, and what they mean.
+        const MEANINGS: &[(u16, &str)] = &[$(($status, $description),)*];
     };
 }
 
@@ -156,6 +164,38 @@ impl IntoResponses for JsonBody {
             UnsupportedMediaType::responses(),
         ];
         refusals.into_iter().flatten().collect()
+    }
+}
+
+/// Statuses of a request that begins a turn, or that asks for something around turns.
+const OF_TURNS: &[u16] = &[400, 401, 403, 404, 408, 413, 415, 422, 429, 503];
+
+/// What a surface of turns refuses, in a form of its own.
+fn in_form(schema: &str) -> BTreeMap<String, RefOr<Response>> {
+    let own = MEANINGS.iter().filter(|(status, _)| OF_TURNS.contains(status));
+    own.map(|(status, description)| {
+        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
+        let response = ResponseBuilder::new().description(*description).content("application/json", content);
+        (status.to_string(), response.build().into())
+    })
+    .collect()
+}
+
+/// The refusals of surfaces that tell errors as `{"detail": …}`.
+pub(super) enum InDetail {}
+
+impl IntoResponses for InDetail {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        in_form("Detail")
+    }
+}
+
+/// The refusals of surfaces that tell errors as a line of their stream.
+pub(super) enum InLine {}
+
+impl IntoResponses for InLine {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        in_form("ChunkFailure")
     }
 }
 

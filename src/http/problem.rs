@@ -93,6 +93,21 @@ impl Problem {
         self.param.as_deref()
     }
 
+    /// The same answer with a JSON body of another form, for surfaces that have their own form of errors.
+    pub fn respond(self, body: &impl Serialize) -> Response {
+        let status = self.status();
+        metrics::counter!("turnpike_http_problems_total", "code" => self.code.clone().into_owned()).increment(1);
+        let mut response = (status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(wait) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        response
+    }
+
     /// Says when to come back.
     pub fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
@@ -102,20 +117,10 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.status();
-        let retry_after = self.retry_after;
-        metrics::counter!("turnpike_http_problems_total", "code" => self.code.clone().into_owned()).increment(1);
-        let mut response = (status, Json(&self)).into_response();
+        let mut response = self.clone().respond(&self);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         // Surfaces that have another form for errors find here what there is to say.
         response.extensions_mut().insert(self);
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if let Some(wait) = retry_after {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
-        }
         response
     }
 }

@@ -3,13 +3,14 @@
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
+use serde_json::{Map, Value};
 
 use super::App;
 use super::problem::Problem;
 use crate::domain::{CompanyScope, TurnId};
 use crate::pipeline::ask::Refused;
-use crate::ports::peer::Question;
+use crate::ports::peer::{Answer, Question};
 
 /// Says to the other gateway that it is asked by one, which it must not pass on again.
 const RELAYED: &str = "turnpike-relayed";
@@ -21,8 +22,58 @@ pub(super) struct Client<'a> {
     pub(super) headers: &'a HeaderMap,
 }
 
+/// Bytes of one event at most. None is nearly so long; more is no stream of ours.
+const EVENT_BYTES: usize = 4 << 20;
+
 /// A turn's stream from the gateway that has it; none when that gateway does not have it any more or does not answer.
 pub(super) async fn stream(app: &App, client: Client<'_>, url: &str, turn: TurnId, after: usize) -> Option<Response> {
+    let answer = open(app, client, url, turn, after).await?;
+    let mut response = Body::from_stream(answer.body).into_response();
+    let headers = response.headers_mut();
+    let content_type = answer.content_type.and_then(|value| HeaderValue::from_str(&value).ok());
+    headers.insert(
+        header::CONTENT_TYPE,
+        content_type.unwrap_or(HeaderValue::from_static("text/event-stream; charset=utf-8")),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    Some(response)
+}
+
+/// The same event by event, each with its number.
+pub(super) async fn events(
+    app: &App,
+    client: Client<'_>,
+    url: &str,
+    turn: TurnId,
+    after: usize,
+) -> Option<impl Stream<Item = (usize, Map<String, Value>)> + Send + use<>> {
+    let answer = open(app, client, url, turn, after).await?;
+    Some(futures::stream::unfold((answer.body, Vec::new()), async |(mut body, mut read)| {
+        loop {
+            if let Some(end) = read.windows(2).position(|pair| pair == b"\n\n") {
+                let frame: Vec<u8> = read.drain(..end + 2).collect();
+                match event(&frame) {
+                    Some(event) => return Some((event, (body, read))),
+                    None => continue,
+                }
+            }
+            match body.next().await {
+                Some(Ok(piece)) if read.len() + piece.len() <= EVENT_BYTES => read.extend_from_slice(&piece),
+                _ => return None,
+            }
+        }
+    }))
+}
+
+/// An event as the native wire writes it; none for a comment.
+fn event(frame: &[u8]) -> Option<(usize, Map<String, Value>)> {
+    let frame = std::str::from_utf8(frame).ok()?;
+    let field = |name: &str| frame.lines().find_map(|line| line.strip_prefix(name));
+    Some((field("id: ")?.parse().ok()?, serde_json::from_str(field("data: ")?).ok()?))
+}
+
+async fn open(app: &App, client: Client<'_>, url: &str, turn: TurnId, after: usize) -> Option<Answer> {
     let mut question = question(client, format!("{url}/api/unified/turns/{turn}/stream"), false)?;
     question.headers.push(("last-event-id", after.to_string()));
     let answer = match app.peer.ask(question).await {
@@ -38,16 +89,7 @@ pub(super) async fn stream(app: &App, client: Client<'_>, url: &str, turn: TurnI
         return None;
     }
     metrics::counter!("turnpike_http_relays_total", "outcome" => "relayed").increment(1);
-    let mut response = Body::from_stream(answer.body).into_response();
-    let headers = response.headers_mut();
-    let content_type = answer.content_type.and_then(|value| HeaderValue::from_str(&value).ok());
-    headers.insert(
-        header::CONTENT_TYPE,
-        content_type.unwrap_or(HeaderValue::from_static("text/event-stream; charset=utf-8")),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
-    Some(response)
+    Some(answer)
 }
 
 /// Stops a turn at the gateway that runs it.

@@ -5,13 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::header;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::io::WriteTimeout;
 use crate::config::Server;
@@ -21,6 +26,32 @@ use crate::runtime::tasks;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A connection's read buffer at most, in bytes. Heads are small; bodies are read through it.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// A connection's place in the server. What a connection becomes by an upgrade holds it for as long as it lives: so it
+/// goes on to count, and the server waits for it when it goes down.
+#[derive(Clone)]
+pub(super) struct Link {
+    _held: Arc<Held>,
+    shutdown: CancellationToken,
+    cut: CancellationToken,
+}
+
+struct Held {
+    _permit: OwnedSemaphorePermit,
+    _token: TaskTrackerToken,
+}
+
+impl Link {
+    /// Resolves when the server goes down: what is open may end in order.
+    pub(super) async fn goes_down(&self) {
+        self.shutdown.cancelled().await;
+    }
+
+    /// Resolves when the time for that is over.
+    pub(super) async fn is_cut(&self) {
+        self.cut.cancelled().await;
+    }
+}
 
 /// Serves until `shutdown`; then accepts nothing more and waits for open requests, up to `grace`.
 pub async fn run(listener: TcpListener, router: Router, settings: Server, shutdown: CancellationToken) {
@@ -48,14 +79,9 @@ pub async fn run(listener: TcpListener, router: Router, settings: Server, shutdo
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY cannot be set");
         }
-        let serving = connection(stream, router.clone(), settings.clone(), shutdown.clone(), cut.clone());
-        tasks::spawn(
-            "connection",
-            connections.track_future(async move {
-                serving.await;
-                drop(permit);
-            }),
-        );
+        let held = Arc::new(Held { _permit: permit, _token: connections.token() });
+        let link = Link { _held: held, shutdown: shutdown.clone(), cut: cut.clone() };
+        tasks::spawn("connection", connection(stream, router.clone(), settings.clone(), link));
     }
     drop(listener);
     connections.close();
@@ -66,27 +92,30 @@ pub async fn run(listener: TcpListener, router: Router, settings: Server, shutdo
     }
 }
 
-async fn connection(
-    stream: TcpStream,
-    router: Router,
-    settings: Server,
-    shutdown: CancellationToken,
-    cut: CancellationToken,
-) {
+async fn connection(stream: TcpStream, router: Router, settings: Server, link: Link) {
     let io = TokioIo::new(WriteTimeout::new(stream, settings.write_timeout));
+    let routes = TowerToHyperService::new(router);
+    let own = link.clone();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        if request.headers().contains_key(header::UPGRADE) {
+            request.extensions_mut().insert(own.clone());
+        }
+        routes.call(request)
+    });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)
         .max_buf_size(BUFFER_BYTES)
-        .serve_connection(io, TowerToHyperService::new(router));
+        .serve_connection(io, service)
+        .with_upgrades();
     tokio::pin!(serving);
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
-        () = shutdown.cancelled() => {
+        () = link.goes_down() => {
             serving.as_mut().graceful_shutdown();
             tokio::select! {
                 ended = serving => ended,
-                () = cut.cancelled() => return,
+                () = link.is_cut() => return,
             }
         }
     };

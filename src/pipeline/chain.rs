@@ -46,6 +46,8 @@ pub struct Chain {
     order: Vec<String>,
     last_resort: Arc<dyn Model>,
     breakers: HashMap<String, Breaker>,
+    /// Providers that have a patience of their own, for the first piece and for each further one.
+    patience: HashMap<String, Duration>,
     settings: Models,
 }
 
@@ -65,7 +67,14 @@ impl Chain {
             })
             .collect();
         let models = models.into_iter().map(|model| (model.id().to_string(), model)).collect();
-        Self { models, order, last_resort, breakers, settings }
+        Self { models, order, last_resort, breakers, patience: HashMap::new(), settings }
+    }
+
+    /// Waits longer, or less long, for a provider than for the others.
+    #[must_use]
+    pub fn with_patience(mut self, provider: String, patience: Duration) -> Self {
+        self.patience.insert(provider, patience);
+        self
     }
 
     /// Whether any provider is configured.
@@ -142,8 +151,9 @@ impl Chain {
         }
         sink.begin();
         let mut stream = self.last_resort.stream(request).await?;
-        let (finish_reason, _) =
-            self.relay(&mut stream, None, sink, Instant::now() + self.settings.total_timeout).await?;
+        let deadline = Instant::now() + self.settings.total_timeout;
+        let waits = Waits { first_token: None, idle: self.settings.idle_timeout, deadline };
+        let (finish_reason, _) = relay(&mut stream, sink, waits).await?;
         let model = self.last_resort.id().clone();
         Ok(Answered { model, finish_reason, usage: None, degraded: Some(Degraded::Llm) })
     }
@@ -184,48 +194,58 @@ impl Chain {
         deadline: Instant,
     ) -> Result<(FinishReason, Option<Usage>), Error> {
         sink.begin();
-        let first_token = (Instant::now() + self.settings.first_token_timeout).min(deadline);
+        let own = self.patience.get(&model.id().provider).copied();
+        let first_token = (Instant::now() + own.unwrap_or(self.settings.first_token_timeout)).min(deadline);
         let mut stream = tokio::time::timeout_at(first_token, model.stream(request))
             .await
             .map_err(|_| Error::Timeout("no answer began"))??;
-        self.relay(&mut stream, Some(first_token), sink, deadline).await
+        let waits = Waits { first_token: Some(first_token), idle: own.unwrap_or(self.settings.idle_timeout), deadline };
+        relay(&mut stream, sink, waits).await
     }
+}
 
-    /// Passes an answer on, piece by piece.
-    async fn relay(
-        &self,
-        stream: &mut ChunkStream,
-        first_token: Option<Instant>,
-        sink: &mut dyn Sink,
-        deadline: Instant,
-    ) -> Result<(FinishReason, Option<Usage>), Error> {
-        let mut usage = None;
-        let mut finish = None;
-        let mut patience = first_token.unwrap_or(deadline);
-        loop {
-            let chunk = match tokio::time::timeout_at(patience, stream.next()).await {
-                Ok(Some(chunk)) => chunk?,
-                Ok(None) => break,
-                // All of the answer is there; only what some providers send after it is not.
-                Err(_) if finish.is_some() => break,
-                Err(_) if Instant::now() >= deadline => return Err(Error::Timeout("the answer did not end")),
-                Err(_) if sink.is_empty() => return Err(Error::Timeout("no first token")),
-                Err(_) => return Err(Error::Timeout("the answer stalled")),
-            };
-            match chunk {
-                Chunk::Content(text) => {
-                    if !sink.content(text) {
-                        return Ok((FinishReason::Length, usage));
-                    }
+/// How long an answer is waited for.
+#[derive(Clone, Copy)]
+struct Waits {
+    first_token: Option<Instant>,
+    /// For each further piece.
+    idle: Duration,
+    deadline: Instant,
+}
+
+/// Passes an answer on, piece by piece.
+async fn relay(
+    stream: &mut ChunkStream,
+    sink: &mut dyn Sink,
+    waits: Waits,
+) -> Result<(FinishReason, Option<Usage>), Error> {
+    let Waits { first_token, idle, deadline } = waits;
+    let mut usage = None;
+    let mut finish = None;
+    let mut patience = first_token.unwrap_or(deadline);
+    loop {
+        let chunk = match tokio::time::timeout_at(patience, stream.next()).await {
+            Ok(Some(chunk)) => chunk?,
+            Ok(None) => break,
+            // All of the answer is there; only what some providers send after it is not.
+            Err(_) if finish.is_some() => break,
+            Err(_) if Instant::now() >= deadline => return Err(Error::Timeout("the answer did not end")),
+            Err(_) if sink.is_empty() => return Err(Error::Timeout("no first token")),
+            Err(_) => return Err(Error::Timeout("the answer stalled")),
+        };
+        match chunk {
+            Chunk::Content(text) => {
+                if !sink.content(text) {
+                    return Ok((FinishReason::Length, usage));
                 }
-                Chunk::Reasoning => {}
-                Chunk::Usage(counted) => usage = Some(counted),
-                Chunk::Finish(reason) => finish = Some(reason),
             }
-            patience = (Instant::now() + self.settings.idle_timeout).min(deadline);
+            Chunk::Reasoning => {}
+            Chunk::Usage(counted) => usage = Some(counted),
+            Chunk::Finish(reason) => finish = Some(reason),
         }
-        finish.map(|finish| (finish, usage)).ok_or_else(|| Error::Interrupted("it ended without a finish".to_owned()))
+        patience = (Instant::now() + idle).min(deadline);
     }
+    finish.map(|finish| (finish, usage)).ok_or_else(|| Error::Interrupted("it ended without a finish".to_owned()))
 }
 
 fn report(model: &ModelId, error: &Error, turn_id: &str) {

@@ -16,7 +16,7 @@ use super::stages::language::Detector;
 use super::stages::retrieve::Retriever;
 use super::turn::Turn;
 use crate::config::Settings;
-use crate::domain::{CompanyScope, ConversationId, SessionId, TurnId};
+use crate::domain::{CompanyScope, ConversationId, Event, SessionId, TurnId};
 use crate::ports::cluster::Claim;
 use crate::ports::outbox::Outbox;
 use crate::ports::store::ConversationStore;
@@ -190,6 +190,15 @@ impl Engine {
             drop(ending);
         });
         Ok(reader)
+    }
+
+    /// Keeps an event that belongs to a turn and is not of its making. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// When it cannot be kept.
+    pub async fn keep(&self, event: &Event) -> Result<(), Refused> {
+        self.parts.outbox.admit().map_err(Refused::Outbox)?;
+        self.parts.outbox.commit(event).await.map_err(Refused::Outbox)
     }
 
     /// Finds a turn to be read from an event on: in memory, in the store when it ended long ago, or at another gateway.

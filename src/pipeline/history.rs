@@ -152,6 +152,11 @@ impl History {
         self.recent.get(&conversation)?.last()?.language
     }
 
+    /// The conversation's last turn, if this process saw it end.
+    pub fn last_turn(&self, conversation: ConversationId) -> Option<TurnId> {
+        Some(self.recent.get(&conversation)?.last()?.turn_id)
+    }
+
     /// The past of a conversation, as a turn of it sees it. Waits for the store within bounds only.
     pub async fn load(&self, scope: &CompanyScope, place: Place) -> Past {
         if self.limit == 0 {

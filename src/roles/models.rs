@@ -55,7 +55,9 @@ pub fn chain(settings: &Settings) -> anyhow::Result<Chain> {
             .filter_map(|provider| Some(format!("{}/{}", provider.name, provider.models.first()?)))
             .collect();
     }
-    Ok(Chain::new(models, Arc::new(ExtractiveModel::new()), settings.models))
+    let patience = settings.providers.iter().filter_map(|provider| Some((provider.name.clone(), provider.timeout?)));
+    let chain = Chain::new(models, Arc::new(ExtractiveModel::new()), settings.models);
+    Ok(patience.fold(chain, |chain, (provider, patience)| chain.with_patience(provider, patience)))
 }
 
 /// The providers that can be asked as they are, in the order of their names: those that speak OpenAI's API, Gemini by its

@@ -351,7 +351,9 @@ impl Outbox for Spool {
         let (sender, receiver) = oneshot::channel();
         self.append(payload, Some(sender))?;
         receiver.await.map_err(|_| Error::Closed)??;
-        self.shared.state.turns_accepted.fetch_add(1, Ordering::Relaxed);
+        if event.ends_turn() {
+            self.shared.state.turns_accepted.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(())
     }
 

@@ -27,6 +27,7 @@ mod page;
 mod providers;
 mod receiver;
 mod stream;
+mod surfaces;
 mod understanding;
 mod walls;
 mod webhooks;

@@ -10,7 +10,7 @@ use crate::support::llm::Provider;
 use crate::support::process::{Server, Site};
 use crate::support::{PATIENCE, say, wait_for};
 
-struct Driver(Child, u16);
+pub(crate) struct Driver(Child, u16);
 
 impl Drop for Driver {
     fn drop(&mut self) {
@@ -20,7 +20,7 @@ impl Drop for Driver {
 }
 
 /// A driver on a port of its own; none where there is no browser.
-async fn driver(test: &str) -> Option<Driver> {
+pub(crate) async fn driver(test: &str) -> Option<Driver> {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let child =
         Command::new("chromedriver").arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
@@ -36,9 +36,9 @@ async fn driver(test: &str) -> Option<Driver> {
 
 /// A phone, and a laptop.
 const PHONE: (u32, u32) = (390, 844);
-const LAPTOP: (u32, u32) = (1280, 800);
+pub(crate) const LAPTOP: (u32, u32) = (1280, 800);
 
-async fn browser(driver: &Driver, (width, height): (u32, u32)) -> Browser {
+pub(crate) async fn browser(driver: &Driver, (width, height): (u32, u32)) -> Browser {
     let arguments = [
         "--headless",
         "--no-sandbox",

@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use futures::StreamExt;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
@@ -35,7 +35,10 @@ impl Provider {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
         let state = Arc::new(Served::default());
-        let router = Router::new().route("/v1/chat/completions", post(complete)).with_state(Arc::clone(&state));
+        let router = Router::new()
+            .route("/v1/chat/completions", post(complete))
+            .route("/v1/models", get(models))
+            .with_state(Arc::clone(&state));
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { base_url, state, task }
     }
@@ -65,6 +68,12 @@ impl Drop for Provider {
     }
 }
 
+async fn models() -> axum::Json<Value> {
+    axum::Json(
+        json!({"object": "list", "data": [{"id": "plain", "object": "model", "created": 1, "owned_by": "tests"}]}),
+    )
+}
+
 async fn complete(State(state): State<Arc<Served>>, body: axum::Json<Value>) -> Response {
     let n = state.requests.fetch_add(1, Ordering::SeqCst);
     state.bodies.lock().unwrap().push(body.0.clone());
@@ -80,6 +89,8 @@ async fn complete(State(state): State<Arc<Served>>, body: axum::Json<Value>) -> 
         "half-line" => stream_raw(vec![b"data: {\"choices\":[{\"delta\":{\"cont".to_vec()]),
         "drop" => stream(pieces("Một phần ", 3), Duration::from_millis(5), End::Drop),
         "slow" => stream(pieces("từ ", 400), Duration::from_millis(25), End::Done),
+        // Long enough to see the text grow, short enough to wait for its end.
+        "slowly" => stream(pieces("từ ", 20), Duration::from_millis(100), End::Done),
         "thinking" => {
             let mut frames = vec![delta(json!({"reasoning_content": "bí mật trong đầu"}))];
             frames.push(delta(json!({"content": "<think>also secret</think>"})));

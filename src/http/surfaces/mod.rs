@@ -2,10 +2,15 @@
 
 mod admin;
 mod analytics;
+mod chat_ws;
 mod conversations;
 mod openai;
 mod pages;
+mod qwen;
+mod sessions;
+mod streams;
 mod unified;
+mod wires;
 
 use std::sync::Arc;
 
@@ -20,6 +25,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::App;
+use super::cors;
 use super::health::{self, Health};
 use super::openapi::Description;
 use super::problem::Problem;
@@ -30,6 +36,11 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .merge(unified::routes())
         .merge(conversations::routes())
         .merge(analytics::routes())
+        .merge(chat_ws::routes())
+        .merge(wires::routes())
+        .merge(sessions::routes())
+        .merge(streams::routes())
+        .merge(qwen::routes())
         .merge(admin::routes())
         .merge(openai::routes())
 }
@@ -48,8 +59,9 @@ pub fn description() -> utoipa::openapi::OpenApi {
 pub fn router(app: Arc<App>, health: Arc<Health>) -> Router {
     let description = Bytes::from(serde_json::to_vec(&description()).unwrap_or_default());
     let document = async move || ([(header::CONTENT_TYPE, "application/json")], description.clone());
+    let cors = cors::layer(&app.settings);
     let routes = Router::from(described()).merge(pages::routes()).route("/openapi.json", get(document)).with_state(app);
-    finish(routes.merge(Router::from(health::routes()).with_state(health)))
+    finish(routes.merge(Router::from(health::routes()).with_state(health))).layer(cors)
 }
 
 /// The routes of a worker, which nobody asks but who looks after it.

@@ -1,7 +1,6 @@
 //! The native surface: a turn as a stream or as one document, taken up again, stopped.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
@@ -14,7 +13,9 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::wires::Wanted;
 use crate::config::AuthMode;
+use crate::domain::event::{Event, EventType, GATEWAY, Origin};
 use crate::domain::turn::{Degraded, FinishReason, IntentFound, Source, Usage, UserInfo};
 use crate::domain::{CompanyId, CompanyScope, ConversationId, KeyScope, Language, SessionId, TurnId};
 use crate::http::App;
@@ -23,12 +24,11 @@ use crate::http::extract::{Path, Query};
 use crate::http::problem::Problem;
 use crate::http::wires::native::Native;
 use crate::http::{body, openapi, reading, relay, wires};
-use crate::pipeline::ask::Refused;
 use crate::pipeline::engine::Found;
-use crate::pipeline::live::{LiveTurn, Reader, TurnEvent, TurnHead};
+use crate::pipeline::live::TurnHead;
 
-/// Between two looks for a turn that is about to be stored.
-const LOOK: Duration = Duration::from_millis(50);
+/// Longest comment on an answer, in characters.
+const COMMENT_CHARS: usize = 2000;
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -36,12 +36,13 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(chat))
         .routes(routes!(resume))
         .routes(routes!(stop))
+        .routes(routes!(feedback))
         .routes(routes!(companies))
 }
 
 /// A question to a company's chatbot.
 #[derive(Deserialize, ToSchema)]
-struct ChatRequest {
+pub(super) struct ChatRequest {
     /// The question: 8,000 characters at most, unless the settings say otherwise.
     message: String,
     /// The company. A key names it already, and has to be its own.
@@ -61,6 +62,26 @@ struct ChatRequest {
     context: Option<Map<String, Value>>,
     /// The turn whose answer the user has read last.
     previous_turn_id: Option<TurnId>,
+}
+
+impl ChatRequest {
+    /// The question that it asks.
+    pub(super) fn question(self) -> Question {
+        Question {
+            session_id: self.session_id,
+            previous_turn_id: self.previous_turn_id,
+            language: self.language,
+            industry: self.industry,
+            user: self.user_info.unwrap_or_default(),
+            context: self.context.unwrap_or_default(),
+            ..Question::new(self.message)
+        }
+    }
+
+    /// The company that it names.
+    pub(super) fn company(&self) -> Option<&str> {
+        self.company_id.as_deref()
+    }
 }
 
 /// What a request without a body may say.
@@ -208,52 +229,21 @@ async fn chat_stream(State(app): State<Arc<App>>, headers: HeaderMap, body: Body
 )]
 async fn chat(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Json<Answer>, Problem> {
     let (scope, found) = begin(&app, &headers, body).await?;
-    let mut reader = match found {
-        Found::Here(reader) => reader,
-        // It is one document, so it is as good from the store, when the other gateway is done with it.
-        Found::Elsewhere { turn_id, .. } => reading::whole(&app, &scope, turn_id).await?,
-    };
-    let mut events = Vec::new();
-    while let Some((_, more)) = reader.next().await {
-        events.extend(more);
-    }
-    document(reader.turn(), events).map(Json)
-}
-
-/// The whole turn as one document.
-fn document(turn: &LiveTurn, events: Vec<TurnEvent>) -> Result<Answer, Problem> {
-    let TurnHead { turn_id, session_id, conversation_id, .. } = turn.head().clone();
-    let (mut answer, mut sources) = (String::new(), Vec::new());
-    let (mut language, mut intent) = (None, None);
-    for event in events {
-        match event {
-            TurnEvent::Start => {}
-            TurnEvent::Language { language: code, confidence } => {
-                language = Some(LanguageFound { language: code.name(), code, confidence });
-            }
-            TurnEvent::Intent(found) => intent = Some(found),
-            TurnEvent::Sources(found) => sources = found.to_vec(),
-            TurnEvent::Content(text) => answer.push_str(&text),
-            TurnEvent::Reset { .. } => answer.clear(),
-            TurnEvent::Error { code, message, .. } => return Err(Problem::unavailable(code, message)),
-            TurnEvent::Done { finish_reason, usage, degraded } => {
-                return Ok(Answer {
-                    turn_id,
-                    session_id,
-                    conversation_id,
-                    language,
-                    intent,
-                    sources,
-                    answer,
-                    finish_reason,
-                    usage,
-                    degraded,
-                });
-            }
-        }
-    }
-    // Every turn ends with one or the other.
-    Err(Refused::Unreachable.into())
+    // It is one document, so it is as good from the store, when the other gateway is done with it.
+    let whole = reading::to_end(reading::reader(&app, &scope, found).await?).await?;
+    let TurnHead { turn_id, session_id, conversation_id, .. } = whole.head;
+    Ok(Json(Answer {
+        turn_id,
+        session_id,
+        conversation_id,
+        language: whole.language.map(|(code, confidence)| LanguageFound { language: code.name(), code, confidence }),
+        intent: whole.intent,
+        sources: whole.sources.to_vec(),
+        answer: whole.answer,
+        finish_reason: whole.finish_reason,
+        usage: whole.usage,
+        degraded: whole.degraded,
+    }))
 }
 
 /// Read a turn on
@@ -300,6 +290,13 @@ async fn answer(
     found: Found,
     after: usize,
 ) -> Result<Response, Problem> {
+    let wanted = Wanted::of(headers)?;
+    if wanted != Wanted::Native {
+        // Other protocols have no numbers to read on from: they get the turn from its beginning.
+        let reader = reading::reader(app, scope, found).await?;
+        let whole = reader.turn().read(0);
+        return Ok(wanted.stream(app, whole));
+    }
     match found {
         Found::Here(reader) => Ok(wires::stream(reader, app.settings.turn.heartbeat, Native)),
         Found::Elsewhere { turn_id, url } => {
@@ -307,23 +304,9 @@ async fn answer(
             if let Some(response) = relay::stream(app, client, &url, turn_id, after).await {
                 return Ok(response);
             }
-            let reader = stored_in_time(app, scope, turn_id, after).await?;
+            let reader = reading::stored_in_time(app, scope, turn_id, after).await?;
             Ok(wires::stream(reader, app.settings.turn.heartbeat, Native))
         }
-    }
-}
-
-/// A turn whose gateway does not answer: it may be stored, or about to be.
-async fn stored_in_time(app: &App, scope: &CompanyScope, id: TurnId, after: usize) -> Result<Reader, Problem> {
-    let deadline = tokio::time::Instant::now() + app.settings.turn.history_wait;
-    loop {
-        if let Some(reader) = app.engine.stored(scope, id, after).await {
-            return Ok(reader);
-        }
-        if tokio::time::Instant::now() >= deadline {
-            return Err(Refused::Unreachable.into());
-        }
-        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -360,6 +343,83 @@ async fn stop(
     Ok((StatusCode::ACCEPTED, Json(Stopped { turn_id: id, stopped: was_running })).into_response())
 }
 
+/// What a reader says of an answer.
+#[derive(Deserialize, Serialize, ToSchema)]
+struct Feedback {
+    /// Whether it helped.
+    rating: Rating,
+    /// In their own words: 2,000 characters at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(max_length = 2000)]
+    comment: Option<String>,
+    /// The company. A key names it already, and has to be its own.
+    #[serde(skip_serializing)]
+    #[schema(value_type = Option<CompanyId>)]
+    company_id: Option<String>,
+}
+
+/// Whether an answer helped.
+#[derive(Deserialize, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Rating {
+    /// It did.
+    Up,
+    /// It did not.
+    Down,
+}
+
+/// Say what an answer was worth
+///
+/// Becomes an event `turn.feedback`. Saying the same of the same turn again is the same event.
+#[utoipa::path(
+    post,
+    path = "/api/unified/turns/{turn_id}/feedback",
+    tag = "Chat",
+    security(("bearer" = [])),
+    params(("turn_id" = TurnId, Path, description = "The turn.")),
+    request_body(content = Feedback, example = json!({"rating": "up", "comment": "Đúng điều tôi cần."})),
+    responses(
+        (status = 202, description = "It is kept."),
+        openapi::Admission, openapi::JsonBody,
+    ),
+)]
+async fn feedback(
+    State(app): State<Arc<App>>,
+    Path(turn_id): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<StatusCode, Problem> {
+    let (limits, patience) = (&app.settings.limits, app.settings.server.body_timeout);
+    let is_open = app.gate.mode() == AuthMode::Open;
+    let said: Feedback = body::json(&headers, body, limits.body_bytes, patience, is_open).await?;
+    let caller = app.gate.admit(&headers, said.company_id.as_deref(), KeyScope::Publishable).await?;
+    if said.comment.as_ref().is_some_and(|comment| comment.chars().count() > COMMENT_CHARS) {
+        let detail = format!("`comment` is longer than {COMMENT_CHARS} characters");
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "comment_too_long", detail));
+    }
+    let id: TurnId = turn_id.parse().map_err(|_| Problem::not_found("turn"))?;
+    let reader = match app.engine.resume(&caller.scope, id, 0).await {
+        Some(Found::Here(reader)) => reader,
+        Some(Found::Elsewhere { .. }) => reading::stored_in_time(&app, &caller.scope, id, 0).await?,
+        None => return Err(Problem::not_found("turn")),
+    };
+    let head = reader.turn().head();
+    let origin = Origin {
+        source: GATEWAY,
+        subject: id.to_string(),
+        company_id: head.company_id.clone(),
+        conversation_id: head.conversation_id,
+        traceparent: None,
+    };
+    let discriminator = serde_json::to_string(&said).unwrap_or_default();
+    match Event::new(EventType::TurnFeedback, &origin, &discriminator, &said) {
+        Ok(event) => app.engine.keep(&event).await?,
+        // Nothing in it can fail to serialise.
+        Err(error) => return Err(Problem::bad_request("invalid", error.to_string())),
+    }
+    Ok(StatusCode::ACCEPTED)
+}
+
 /// What a chat page needs to begin
 ///
 /// Whether a key is needed and, where none is, the companies. Needs no key.
@@ -393,16 +453,7 @@ async fn begin(app: &App, headers: &HeaderMap, body: Body) -> Result<(CompanySco
     let (limits, server) = (&app.settings.limits, &app.settings.server);
     let is_open = app.gate.mode() == AuthMode::Open;
     let request: ChatRequest = body::json(headers, body, limits.body_bytes, server.body_timeout, is_open).await?;
-    let caller = app.gate.admit(headers, request.company_id.as_deref(), KeyScope::Publishable).await?;
-    let question = Question {
-        session_id: request.session_id,
-        previous_turn_id: request.previous_turn_id,
-        language: request.language,
-        industry: request.industry,
-        user: request.user_info.unwrap_or_default(),
-        context: request.context.unwrap_or_default(),
-        ..Question::new(request.message)
-    };
+    let caller = app.gate.admit(headers, request.company(), KeyScope::Publishable).await?;
     let scope = caller.scope.clone();
-    Ok((scope, app.engine.begin(asking::ask(app, headers, caller, question)?).await?))
+    Ok((scope, app.engine.begin(asking::ask(app, headers, caller, request.question())?).await?))
 }
