@@ -31,6 +31,8 @@ const PATIENCE: (Duration, Duration) = (Duration::from_millis(500), Duration::fr
 const TOUCH: Duration = Duration::from_secs(60);
 /// How long such a note may take; the next one is as good.
 const TOUCH_PATIENCE: Duration = Duration::from_secs(10);
+/// What is said to whoever sends no key.
+const NO_KEY: &str = "send the company's key as `Authorization: Bearer KEY`";
 /// Companies and keys remembered.
 const CAPACITY: u64 = 100_000;
 
@@ -193,6 +195,9 @@ impl Gate {
         needed: KeyScope,
     ) -> Result<Caller, Problem> {
         self.refuse_foreign_pages(headers)?;
+        if self.mode == AuthMode::Keys && secret.is_none() {
+            return Err(unauthorized(NO_KEY));
+        }
         let named: Option<CompanyId> = named
             .map(str::parse)
             .transpose()
@@ -215,7 +220,7 @@ impl Gate {
                 (key.company_id.clone(), Access::Key(key))
             }
             (AuthMode::Keys, None) => {
-                return Err(unauthorized("send the company's key as `Authorization: Bearer KEY`"));
+                return Err(unauthorized(NO_KEY));
             }
         };
         let company =

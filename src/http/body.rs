@@ -70,6 +70,10 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Proble
     let text = std::str::from_utf8(bytes).map_err(|error| {
         Problem::bad_request("invalid_utf8", format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
     })?;
+    // A list would be read as the fields of an object in their order, which nobody means.
+    if text.trim_start().starts_with('[') {
+        return Err(Problem::bad_request("invalid_json", "the body is a list; it has to be an object"));
+    }
     let deserializer = &mut serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(deserializer).map_err(|error| {
         let path = error.path().to_string();

@@ -9,15 +9,16 @@ use std::collections::BTreeMap;
 use axum::http::StatusCode;
 use serde_json::json;
 use utoipa::openapi::header::HeaderBuilder;
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{ObjectBuilder, Schema, SchemaType, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{Components, ContentBuilder, Ref, RefOr, Response, ResponseBuilder};
-use utoipa::{IntoResponses, Modify, OpenApi};
+use utoipa::{IntoResponses, Modify, OpenApi, ToSchema};
 
 use super::detail::Detail;
 use super::problem::Problem;
 use super::wires::chunks::{Failed, Piece};
 use super::wires::native::Message;
+use crate::domain::Language;
 
 /// The media type of a stream.
 const EVENT_STREAM: &str = "text/event-stream";
@@ -39,6 +40,9 @@ const STREAM_EXAMPLE: &str = include_str!("openapi/stream.txt");
         (name = "Streams by provider", description = "The client says which provider is to answer, and reads lines."),
         (name = "Qwen", description = "Qwen answers first, and is told what matters to its models."),
         (name = "Conversations", description = "What was asked and answered, as it is stored."),
+        (name = "Companies", description = "The companies and their settings."),
+        (name = "Keys", description = "A company's keys: what they open, for how long, and from which pages."),
+        (name = "Documents", description = "A company's knowledge: what is put in, and what is found in it."),
         (name = "Analytics", description = "Numbers of a company's turns. No text, and nothing that names a person."),
         (name = "Health", description = "Whether the process lives and takes new turns, and what it measures."),
     ),
@@ -61,6 +65,43 @@ impl Modify for Shared {
         components.responses.extend(refusals().map(|(name, response)| (name.to_owned(), response.into())));
         components.responses.insert(TurnStream::NAME.to_owned(), TurnStream::response().into());
     }
+}
+
+/// A language that is asked for.
+pub(super) fn language() -> ObjectBuilder {
+    let codes = Language::all().map(|language| Some(language.code()));
+    ObjectBuilder::new()
+        .schema_type(SchemaType::from_iter([Type::String, Type::Null]))
+        .enum_values(Some([Some("auto"), Some(""), None].into_iter().chain(codes)))
+}
+
+/// Says of each stream what its events are: a route names the type of their data alone, as the body of
+/// `text/event-stream`.
+pub(super) fn describe_streams(description: &mut utoipa::openapi::OpenApi) {
+    let operations = description.paths.paths.values_mut().flat_map(|item| {
+        [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+    });
+    for response in operations.flat_map(|operation| operation.responses.responses.values_mut()) {
+        let RefOr::T(response) = response else { continue };
+        let Some(RefOr::T(content)) = response.content.get_mut(EVENT_STREAM) else { continue };
+        content.schema = content.schema.take().map(sent_event);
+    }
+}
+
+/// A server-sent event with data of a kind: JSON, unless it is only said to be text.
+fn sent_event(data: RefOr<Schema>) -> RefOr<Schema> {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    let is_text = matches!(&data, RefOr::T(Schema::Object(object)) if object.schema_type == Type::String.into());
+    let data = match is_text {
+        true => text,
+        // The library has no field for the keyword, which JSON Schema has since 2019.
+        false => text
+            .content_media_type("application/json")
+            .extensions(Some([("contentSchema", json!(data))].into_iter().collect())),
+    };
+    let id = ObjectBuilder::new().schema_type(Type::String).description(Some("The event's number."));
+    let event = ObjectBuilder::new().property("id", id).property("data", data).required("data");
+    event.description(Some("One event of the stream.")).into()
 }
 
 /// An answer with a problem document.
@@ -206,14 +247,12 @@ impl TurnStream {
     const NAME: &str = "TurnStream";
 
     fn response() -> Response {
-        let text = ObjectBuilder::new().schema_type(Type::String).description(Some(
-            "Server-sent events. Each has an `id:` line with its number and one `data:` line with a `TurnEvent` in JSON.",
-        ));
-        let content = ContentBuilder::new().schema(Some(text)).example(Some(json!(STREAM_EXAMPLE))).build();
+        let event = sent_event(Ref::from_schema_name(Message::name()).into());
+        let content = ContentBuilder::new().schema(Some(event)).example(Some(json!(STREAM_EXAMPLE))).build();
         ResponseBuilder::new()
             .description(
-                "The turn's events, as they come. Exactly one `done` or `error` ends the stream; after 15 s of silence it \
-                 carries a comment. Lines are cut short in the example.",
+                "The turn's events, as they come: each has an `id:` line with its number and one `data:` line. Exactly one \
+                 `done` or `error` ends the stream; after 15 s of silence it carries a comment.",
             )
             .content(EVENT_STREAM, content)
             .build()

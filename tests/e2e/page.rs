@@ -1,71 +1,23 @@
 //! The chat page in a real browser.
 
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use fantoccini::{Client as Browser, ClientBuilder, Locator};
-use serde_json::json;
+use fantoccini::{Client as Browser, Locator};
 
+use crate::support::browser::{self, Driver, LAPTOP, PHONE};
+use crate::support::client::http;
 use crate::support::llm::Provider;
 use crate::support::process::{Server, Site};
-use crate::support::{PATIENCE, say, wait_for};
-
-pub(crate) struct Driver(Child, u16);
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// A driver on a port of its own; none where there is no browser.
-pub(crate) async fn driver(test: &str) -> Option<Driver> {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let child =
-        Command::new("chromedriver").arg(format!("--port={port}")).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    let Ok(child) = child else {
-        say(&format!("SKIPPED {test}: chromedriver is not installed; `make tools` brings it on Debian"));
-        return None;
-    };
-    let driver = Driver(child, port);
-    wait_for("chromedriver to listen", || async { tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok() })
-        .await;
-    Some(driver)
-}
-
-/// A phone, and a laptop.
-const PHONE: (u32, u32) = (390, 844);
-pub(crate) const LAPTOP: (u32, u32) = (1280, 800);
-
-pub(crate) async fn browser(driver: &Driver, (width, height): (u32, u32)) -> Browser {
-    let arguments = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--disable-background-networking",
-        "--disable-dev-shm-usage",
-        "--disable-component-update",
-        "--disable-sync",
-        "--no-first-run",
-    ];
-    let capabilities = json!({"goog:chromeOptions": {
-        "args": arguments,
-        "mobileEmulation": {"deviceMetrics": {"width": width, "height": height, "pixelRatio": 1.0, "touch": false}},
-    }});
-    let mut builder = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
-    builder.capabilities(capabilities.as_object().unwrap().clone());
-    builder.connect(&format!("http://127.0.0.1:{}", driver.1)).await.unwrap()
-}
+use crate::support::{PATIENCE, wait_for};
 
 async fn page(test: &str, model: &str, size: (u32, u32)) -> Option<(Site, Server, Provider, Driver, Browser)> {
-    let driver = driver(test).await?;
+    let driver = browser::driver(test).await?;
     let provider = Provider::start().await;
     let site = Site::new(&format!("[auth]\nmode = \"open\"\n{}", provider.config("mock", &[model])));
     site.company("acme");
     site.knowledge("acme", &[("rate.md", "# Lãi suất vay\n\nLãi suất vay mua nhà là 7,5% một năm.\n")]);
     let server = site.serve();
-    let browser = browser(&driver, size).await;
+    let browser = browser::browser(&driver, size).await;
     browser.goto(&server.url("/")).await.unwrap();
     Some((site, server, provider, driver, browser))
 }
@@ -75,7 +27,7 @@ fn by(testid: &str) -> String {
 }
 
 async fn element(browser: &Browser, testid: &str) -> fantoccini::elements::Element {
-    browser.wait().at_most(PATIENCE).for_element(Locator::Css(&by(testid))).await.unwrap()
+    browser::element(browser, &by(testid)).await
 }
 
 async fn text(browser: &Browser, testid: &str) -> String {
@@ -127,11 +79,14 @@ async fn text_grows_and_stop_keeps_it() {
     element(&browser, "stop").await.click().await.unwrap();
     finished(&browser, "stopped").await;
     let shown = text(&browser, "answer-text").await;
+    let http = http();
     let stored = wait_for("the turn to be stored", || async {
         let list: serde_json::Value =
-            reqwest::get(server.url("/api/companies/acme/conversations")).await.ok()?.json().await.ok()?;
+            http.get(server.url("/api/companies/acme/conversations")).send().await.ok()?.json().await.ok()?;
         let id = list["conversations"][0]["conversation_id"].as_str()?.to_owned();
-        let one: serde_json::Value = reqwest::get(server.url(&format!("/api/companies/acme/conversations/{id}")))
+        let one: serde_json::Value = http
+            .get(server.url(&format!("/api/companies/acme/conversations/{id}")))
+            .send()
             .await
             .ok()?
             .json()

@@ -7,6 +7,13 @@ use serde_json::{Value, json};
 
 use super::process::Server;
 
+/// A client that asks whoever it is told to, by no proxy.
+pub fn http() -> reqwest::Client {
+    // An error means that it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().build().unwrap()
+}
+
 /// Speaks for one company.
 #[derive(Clone)]
 pub struct Client {
@@ -105,14 +112,7 @@ impl Client {
 
     /// A client of whatever serves at `base`.
     pub fn of(base: &str, company: &str, key: &str) -> Self {
-        // An error means that it is installed already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        Self {
-            http: reqwest::Client::builder().no_proxy().build().unwrap(),
-            base: base.to_owned(),
-            key: key.to_owned(),
-            company: company.to_owned(),
-        }
+        Self { http: http(), base: base.to_owned(), key: key.to_owned(), company: company.to_owned() }
     }
 
     /// The same client at another gateway.

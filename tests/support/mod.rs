@@ -2,6 +2,7 @@
 //! real protocol, servers to run against.
 #![allow(dead_code, reason = "each test crate uses its own part of it")]
 
+pub mod browser;
 pub mod client;
 pub mod clients;
 pub mod llm;

@@ -27,7 +27,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::App;
 use super::cors;
 use super::health::{self, Health};
-use super::openapi::Description;
+use super::openapi::{self, Description};
 use super::problem::Problem;
 
 /// The routes that are described, and their description.
@@ -52,6 +52,7 @@ pub fn description() -> utoipa::openapi::OpenApi {
     // The router's sign for a parameter that may hold slashes is none of the description's.
     let paths = std::mem::take(&mut description.paths.paths);
     description.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
+    openapi::describe_streams(&mut description);
     description
 }
 

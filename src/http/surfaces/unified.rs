@@ -42,8 +42,10 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
 
 /// A question to a company's chatbot.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = TurnRequest)]
 pub(super) struct ChatRequest {
     /// The question: 8,000 characters at most, unless the settings say otherwise.
+    #[schema(min_length = 1, pattern = r"\S")]
     message: String,
     /// The company. A key names it already, and has to be its own.
     #[schema(value_type = Option<CompanyId>)]
@@ -53,7 +55,8 @@ pub(super) struct ChatRequest {
     /// The session: a conversation goes on as long as its session does. Without it, `user_info.user_id` is the session,
     /// and without both a new one begins.
     session_id: Option<String>,
-    /// The language to answer in: a code such as `vi`, or `auto` for the question's own.
+    /// The language to answer in: a code, or `auto` for the question's own.
+    #[schema(schema_with = openapi::language)]
     language: Option<String>,
     /// Who asks.
     user_info: Option<UserInfo>,
@@ -199,7 +202,7 @@ struct Card {
     tag = "Chat",
     security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request return the same turn: 1 \
-        to 255 ASCII characters.", min_length = 1, max_length = 255, nullable = false, pattern = "^[!-~]+$")),
+        to 255 ASCII characters.", min_length = 1, max_length = 255, nullable = false, pattern = r"^[!-~]([\t -~]*[!-~])?$")),
     request_body(content = ChatRequest, example = json!({
         "message": "Lãi suất vay mua nhà cố định 12 tháng là bao nhiêu?", "session_id": "s-1", "language": "auto",
         "user_info": {"user_id": "user_123", "device_id": null, "source": "web_device"}, "context": {"page": "/loans"},
@@ -220,7 +223,7 @@ async fn chat_stream(State(app): State<Arc<App>>, headers: HeaderMap, body: Body
     tag = "Chat",
     security(("bearer" = [])),
     params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeated request return the same turn: 1 \
-        to 255 ASCII characters.", min_length = 1, max_length = 255, nullable = false, pattern = "^[!-~]+$")),
+        to 255 ASCII characters.", min_length = 1, max_length = 255, nullable = false, pattern = r"^[!-~]([\t -~]*[!-~])?$")),
     request_body(content = ChatRequest, example = json!({"message": "When are you open?", "session_id": "s-1"})),
     responses(
         (status = 200, description = "The turn.", body = Answer),

@@ -4,7 +4,7 @@ use fantoccini::Client as Browser;
 use serde_json::{Value, json};
 
 use super::{Place, lines, shown};
-use crate::page::{LAPTOP, browser, driver};
+use crate::support::browser::{LAPTOP, browser, driver};
 use crate::support::clients;
 use crate::support::llm::Provider;
 

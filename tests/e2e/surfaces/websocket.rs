@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::Place;
-use crate::page::{LAPTOP, browser, driver};
+use crate::support::browser::{LAPTOP, browser, driver};
 use crate::support::{clients, wait_for};
 
 fn socket_of(place: &Place) -> String {

@@ -63,6 +63,7 @@ struct Keys {
 
 /// A key that was made.
 #[derive(Serialize, ToSchema)]
+#[schema(as = MadeKey)]
 pub(super) struct Made {
     /// The key.
     key: Key,
@@ -74,7 +75,7 @@ pub(super) struct Made {
 /// What a new key is to be.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"scope": "publishable", "name": "Shop", "origins": ["https://shop.example"]}))]
+#[schema(as = NewKey, example = json!({"scope": "publishable", "name": "Shop", "origins": ["https://shop.example"]}))]
 struct New {
     /// What it opens: `backend` unless this says otherwise.
     #[serde(default)]
@@ -87,7 +88,7 @@ struct New {
     #[schema(max_items = 20)]
     origins: Vec<String>,
     /// Requests per minute, instead of what is usual for its scope.
-    #[schema(minimum = 1)]
+    #[schema(value_type = Option<usize>, minimum = 1, maximum = 4_294_967_295_u32)]
     requests_per_minute: Option<u32>,
     /// When it stops to work; never, unless this says so.
     #[serde(default, with = "time::serde::rfc3339::option")]
@@ -97,7 +98,7 @@ struct New {
 /// How a key is to be replaced.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(example = json!({"grace_s": 3600}))]
+#[schema(as = KeyRotation, example = json!({"grace_s": 3600}))]
 struct Rotation {
     /// How long the old key works on, in seconds; 24 hours unless this says otherwise.
     #[schema(maximum = 2_592_000)]
@@ -109,7 +110,7 @@ struct Rotation {
 
 /// List a company's keys
 #[utoipa::path(
-    get, path = "/api/companies/{company_id}/keys", tag = "keys", security(("bearer" = [])),
+    get, path = "/api/companies/{company_id}/keys", tag = "Keys", operation_id = "list_keys", security(("bearer" = [])),
     params(("company_id" = String, Path, description = "The company")),
     responses(
         (status = 200, body = Keys),
@@ -131,7 +132,7 @@ async fn list(
 ///
 /// The secret is in the answer and nowhere else.
 #[utoipa::path(
-    post, path = "/api/companies/{company_id}/keys", tag = "keys", security(("bearer" = [])),
+    post, path = "/api/companies/{company_id}/keys", tag = "Keys", operation_id = "add_key", security(("bearer" = [])),
     params(("company_id" = String, Path, description = "The company")),
     request_body = New,
     responses(
@@ -157,7 +158,7 @@ async fn add(
 ///
 /// It stops to work at once here, and within seconds at other gateways.
 #[utoipa::path(
-    delete, path = "/api/companies/{company_id}/keys/{prefix}", tag = "keys", security(("bearer" = [])),
+    delete, path = "/api/companies/{company_id}/keys/{prefix}", tag = "Keys", operation_id = "revoke_key", security(("bearer" = [])),
     params(("company_id" = String, Path, description = "The company"), ("prefix" = String, Path, description = "The key")),
     responses(
         (status = 204, description = "It is gone"),
@@ -182,7 +183,7 @@ async fn revoke(
 /// Makes one that is like it. The old one works on for a while, so that nobody is locked out while the new secret is
 /// brought to where it is used.
 #[utoipa::path(
-    post, path = "/api/companies/{company_id}/keys/{prefix}/rotate", tag = "keys", security(("bearer" = [])),
+    post, path = "/api/companies/{company_id}/keys/{prefix}/rotate", tag = "Keys", operation_id = "rotate_key", security(("bearer" = [])),
     params(("company_id" = String, Path, description = "The company"), ("prefix" = String, Path, description = "The key")),
     request_body = Rotation,
     responses(
