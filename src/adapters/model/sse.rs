@@ -73,7 +73,8 @@ impl Parser {
                     return Err(TooLong);
                 }
                 self.line.extend_from_slice(&self.unread);
-                self.unread.clear();
+                // An empty slice would still hold the connection's whole buffer, as long as the model thinks.
+                self.unread = Bytes::new();
                 return Ok(None);
             };
             let mut line = self.unread.split_to(end);
