@@ -1,6 +1,6 @@
 //! The numbers of the design, measured through the real binary on loopback and printed beside what each is compared
 //! with and what it has to reach. `make bench` runs all of it; words after `--` choose parts: `token gaps spool start
-//! frames storing publishing search broker`. `TURNPIKE_BENCH_QUICK=1` makes all counts small, to see that every part
+//! frames relay storing publishing search broker`. `TURNPIKE_BENCH_QUICK=1` makes all counts small, to see that every part
 //! works.
 //!
 //! Machines are noisy, so what is compared takes turns in short rounds, and what processor time can say is not said by
@@ -37,6 +37,8 @@ mod proc;
 mod provider;
 #[path = "numbers/publishing.rs"]
 mod publishing;
+#[path = "numbers/relay.rs"]
+mod relay;
 #[path = "numbers/remote_search.rs"]
 mod remote_search;
 #[path = "numbers/sites.rs"]
@@ -94,6 +96,9 @@ fn main() {
         }
         if is_chosen("frames") {
             frames::measure(effort).await;
+        }
+        if is_chosen("relay") {
+            relay::measure(effort).await;
         }
         if is_chosen("storing") {
             storing::measure(effort).await;

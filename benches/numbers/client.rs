@@ -17,6 +17,8 @@ pub(crate) struct Asker {
     url: String,
     /// The key of the company, on the way through the service.
     key: Option<String>,
+    /// Whether a turn is asked for, and not what OpenAI's protocol has.
+    is_turn: bool,
 }
 
 /// What was seen of a stream, in milliseconds from before the request was sent.
@@ -48,26 +50,32 @@ fn http() -> reqwest::Client {
 impl Asker {
     /// Straight at something that speaks OpenAI's protocol.
     pub(crate) fn direct(base_url: &str) -> Self {
-        Self { http: http(), url: format!("{base_url}/chat/completions"), key: None }
+        Self { http: http(), url: format!("{base_url}/chat/completions"), key: None, is_turn: false }
     }
 
     /// Through the service.
     pub(crate) fn through(server: &Server, key: &str) -> Self {
-        Self { http: http(), url: server.url("/api/unified/chat-stream"), key: Some(key.to_owned()) }
+        Self { http: http(), url: server.url("/api/unified/chat-stream"), key: Some(key.to_owned()), is_turn: true }
+    }
+
+    /// Through the service, passed on as it is.
+    pub(crate) fn relayed(server: &Server, key: &str) -> Self {
+        Self { http: http(), url: server.url("/v1/chat/completions"), key: Some(key.to_owned()), is_turn: false }
     }
 
     /// Sends a question and waits for the head of the answer.
     pub(crate) async fn send(&self, question: &str, session: &str) -> reqwest::Response {
         let request = self.http.post(&self.url);
-        let request = match &self.key {
-            Some(key) => request.bearer_auth(key).json(&json!({
+        let request = self.key.iter().fold(request, |request, key| request.bearer_auth(key));
+        let request = request.json(&match self.is_turn {
+            true => json!({
                 "message": question, "company_id": COMPANY, "session_id": session,
                 "user_info": {"user_id": session, "source": "web_device"},
-            })),
-            None => request.json(&json!({
+            }),
+            false => json!({
                 "model": "m", "stream": true, "messages": [{"role": "user", "content": question}],
-            })),
-        };
+            }),
+        });
         let response = request.send().await.unwrap();
         assert!(response.status().is_success(), "{} from {}", response.status(), self.url);
         response
@@ -98,7 +106,7 @@ impl Asker {
     }
 
     fn note(&self, seen: &mut Seen, at: f64, line: &str) {
-        if self.key.is_none() {
+        if !self.is_turn {
             if line.contains(r#""content":"#) {
                 seen.contents.push(at);
             }
@@ -115,7 +123,7 @@ impl Asker {
     /// An answer that was not the provider's would be measured for nothing.
     fn check(&self, seen: &Seen, last: &str) {
         assert!(!seen.contents.is_empty(), "no answer came: {last}");
-        if self.key.is_some() {
+        if self.is_turn {
             let done: Value = serde_json::from_str(last).unwrap();
             let stood_in = ["llm", "provider"].iter().any(|part| done["degraded"].to_string().contains(part));
             assert!(done["type"] == "done" && done["finish_reason"] == "stop" && !stood_in, "{last}");

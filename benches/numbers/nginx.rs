@@ -59,7 +59,7 @@ fn config(provider: &Provider, address: &std::net::SocketAddr) -> String {
     let folders = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let folders: String = folders.iter().map(|name| format!("    {name}_temp_path {name};\n")).collect();
     format!(
-        "daemon off;\nmaster_process off;\npid nginx.pid;\nevents {{ worker_connections 4096; }}\nhttp {{\n\
+        "daemon off;\nmaster_process off;\npid nginx.pid;\nworker_rlimit_nofile 65536;\nevents {{ worker_connections 32768; }}\nhttp {{\n\
          {folders}    access_log off;\n    upstream llm {{ server {}; keepalive 64; }}\n    server {{\n        \
          listen {address};\n        location / {{\n            proxy_pass http://llm;\n            \
          proxy_http_version 1.1;\n            proxy_set_header Connection \"\";\n            \

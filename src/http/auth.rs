@@ -15,6 +15,7 @@ use moka::future::Cache;
 use time::OffsetDateTime;
 
 use super::problem::Problem;
+use super::token::{self, Token};
 use crate::config::{AuthMode, Secret, Settings};
 use crate::domain::{ApiKey, Company, CompanyId, CompanyScope, KeyScope};
 use crate::ports::directory::Directory;
@@ -75,6 +76,16 @@ pub enum Access {
     Key(Arc<ApiKey>),
     /// The operator's token.
     Operator,
+}
+
+/// A key that was brought as what a request is about.
+pub struct Verified {
+    /// The key.
+    pub key: Arc<ApiKey>,
+    /// The right to its company's data.
+    pub scope: CompanyScope,
+    /// When it stops to work, or the token that it came in does.
+    pub expires_at: Option<OffsetDateTime>,
 }
 
 /// Checks who asks.
@@ -198,6 +209,9 @@ impl Gate {
         if self.mode == AuthMode::Keys && secret.is_none() {
             return Err(unauthorized(NO_KEY));
         }
+        let is_token = |secret: &&str| self.mode == AuthMode::Keys && token::is_packed(secret);
+        let token = secret.filter(is_token).map(unpacked).transpose()?;
+        let secret = token.as_ref().map(|token| token.key.as_str()).or(secret);
         let named: Option<CompanyId> = named
             .map(str::parse)
             .transpose()
@@ -251,6 +265,21 @@ impl Gate {
             "foreign_origin",
             "without keys (`auth.mode` is \"open\") only localhost is served, and no page of another site",
         ))
+    }
+
+    /// Checks a compressed token, or a key as it is, that a request brings as what it is about.
+    ///
+    /// # Errors
+    /// 401 for one that does not work, with the reason; 429 over the limit, 503 when nobody can tell.
+    pub async fn verify(&self, headers: &HeaderMap, presented: &str) -> Result<Verified, Problem> {
+        self.refuse_foreign_pages(headers)?;
+        let token = token::is_packed(presented).then(|| unpacked(presented)).transpose()?;
+        let key = self.key(token.as_ref().map_or(presented, |token| &token.key), None).await?;
+        self.count_key(&key).await?;
+        self.limiter.check_key(&key.company_id).map_err(|denied| rate_limited(&denied))?;
+        let ends = [token.and_then(|token| token.expires_at), key.expires_at];
+        let expires_at = ends.into_iter().flatten().min();
+        Ok(Verified { scope: CompanyScope::granted(key.company_id.clone()), key, expires_at })
     }
 
     async fn key(&self, secret: &str, named: Option<&CompanyId>) -> Result<Arc<ApiKey>, Problem> {
@@ -330,6 +359,11 @@ fn opens(scope: KeyScope, needed: KeyScope) -> Result<(), Problem> {
         return Ok(());
     }
     Err(forbidden("scope_too_small", format!("this needs a key of scope {needed}; this one is {scope}")))
+}
+
+/// The key in a compressed token.
+fn unpacked(text: &str) -> Result<Token, Problem> {
+    Token::unpack(text, OffsetDateTime::now_utc()).map_err(|error| unauthorized(&error.to_string()))
 }
 
 fn unauthorized(detail: &str) -> Problem {

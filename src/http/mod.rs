@@ -18,6 +18,7 @@ mod relay;
 pub mod server;
 mod sessions;
 mod surfaces;
+mod token;
 mod wires;
 
 use std::collections::HashMap;

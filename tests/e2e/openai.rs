@@ -2,7 +2,9 @@
 
 mod chat;
 mod errors;
+mod models;
 mod relay;
+mod tokens;
 
 use serde_json::{Value, json};
 

@@ -1,6 +1,6 @@
 //! Administration: one file for each kind of thing. All of it is for the operator's token and for keys of the company.
 
-mod keys;
+pub(super) mod keys;
 
 use std::sync::Arc;
 

@@ -2,11 +2,16 @@
 //! passed on to the provider that has the model.
 
 mod chat;
+mod embeddings;
 mod error;
+mod images;
 mod models;
+mod multipart;
 mod pass;
 mod schema;
+mod tokens;
 mod turn;
+mod videos;
 
 use std::sync::Arc;
 
@@ -27,7 +32,13 @@ pub(super) use error::in_form;
 const OWN: &str = "turnpike";
 
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::with_openapi(Errors::openapi()).merge(chat::routes()).merge(models::routes())
+    OpenApiRouter::with_openapi(Errors::openapi())
+        .merge(chat::routes())
+        .merge(models::routes())
+        .merge(embeddings::routes())
+        .merge(images::routes())
+        .merge(videos::routes())
+        .merge(tokens::routes())
 }
 
 /// The form of errors, which the routes name without describing it.

@@ -63,6 +63,11 @@ impl Retriever {
         self.embedder.is_some()
     }
 
+    /// The embedding model.
+    pub fn embedder(&self) -> Option<&Arc<dyn Embedder>> {
+        self.embedder.as_ref()
+    }
+
     /// The index that is searched.
     pub fn index(&self) -> &Arc<dyn KnowledgeIndex> {
         &self.index

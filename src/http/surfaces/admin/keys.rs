@@ -222,7 +222,11 @@ async fn rotate(
 }
 
 /// Makes a key and keeps it.
-pub(super) async fn make(app: &App, scope: &CompanyScope, wanted: Wanted) -> Result<(ApiKey, String), Problem> {
+pub(in crate::http::surfaces) async fn make(
+    app: &App,
+    scope: &CompanyScope,
+    wanted: Wanted,
+) -> Result<(ApiKey, String), Problem> {
     let now = OffsetDateTime::now_utc();
     let known = app.directory.keys(scope).await?;
     let wanted = wanted.check(&known, now)?;

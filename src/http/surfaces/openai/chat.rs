@@ -104,7 +104,7 @@ async fn complete(
     let Some(raw) = shape.model else {
         return Err(refused("missing_required_parameter", "model", "`model` is missing"));
     };
-    let model = text_of(raw)?;
+    let model = pass::name_of(raw)?;
     check(&shape)?;
     let company = shape.metadata.as_ref().and_then(|metadata| metadata.company_id.as_deref());
     if let Some(pipeline) = own_pipeline(&model) {
@@ -124,15 +124,6 @@ pub(super) async fn json_body(app: &App, headers: &HeaderMap, body: Body) -> Res
     let (limit, patience) = (app.settings.limits.upload_bytes, app.settings.server.body_timeout);
     body::json_bytes(headers, body, limit, patience, is_open).await
 }
-
-/// The name of a model.
-pub(super) fn text_of(model: &RawValue) -> Result<Cow<'_, str>, Problem> {
-    let name: Option<Cow<'_, str>> = serde_json::from_str::<Borrowed<'_>>(model.get()).ok().map(|name| name.0);
-    name.filter(|name| !name.is_empty()).ok_or_else(|| refused("invalid_type", "model", "`model` is no name"))
-}
-
-#[derive(Deserialize)]
-struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// The pipeline that a model of our own names: nothing within means the company's own.
 fn own_pipeline(model: &str) -> Option<Option<&str>> {

@@ -1,5 +1,6 @@
 //! Passes a request on to a provider, and the provider's answer back as it comes: nothing of it is read.
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -11,11 +12,13 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::Stream;
 use futures::stream::BoxStream;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::{error, models};
 use crate::http::App;
+use crate::http::auth::Caller;
 use crate::http::problem::Problem;
 use crate::pipeline::live::Occupied;
 use crate::ports::upstream::{Answer, Call, Error, Method, Refusal, Upstream};
@@ -42,6 +45,52 @@ pub(super) async fn target(app: &App, model: Option<&str>) -> Result<Target, Pro
     };
     let (upstream, model) = app.listings.find(model).await.ok_or_else(|| models::unknown(model))?;
     Ok(Target { upstream, model: Some(model) })
+}
+
+/// What has to be known of a document that is passed on.
+#[derive(Deserialize)]
+pub(super) struct Shape<'a> {
+    #[serde(borrow, default)]
+    model: Option<&'a RawValue>,
+}
+
+impl Shape<'_> {
+    /// The model's name, if there is one.
+    pub(super) fn name(&self) -> Result<Option<Cow<'_, str>>, Problem> {
+        self.model.map(name_of).transpose()
+    }
+
+    /// The document with the model's name as its provider knows it.
+    pub(super) fn readied(&self, document: &Bytes, model: Option<&str>, target: &Target) -> Bytes {
+        match (self.model, target.model.as_deref()) {
+            (Some(raw), Some(named)) if model != Some(named) => replaced(document, raw, named),
+            _ => document.clone(),
+        }
+    }
+}
+
+/// The name of a model.
+pub(super) fn name_of(model: &RawValue) -> Result<Cow<'_, str>, Problem> {
+    let name = serde_json::from_str::<Name<'_>>(model.get()).ok().map(|name| name.0);
+    name.filter(|name| !name.is_empty()).ok_or_else(|| super::refused("invalid_type", "model", "`model` is no name"))
+}
+
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Passes a JSON document on to the provider that has its model, and the answer back.
+pub(super) async fn document(
+    app: &App,
+    caller: &Caller,
+    path: &str,
+    document: &Bytes,
+    shape: &Shape<'_>,
+    model: Option<&str>,
+) -> Result<Response, Problem> {
+    let target = target(app, model).await?;
+    let place = app.engine.occupy(&caller.scope)?;
+    let body = shape.readied(document, model, &target);
+    json(app, place, target.upstream.as_ref(), path, body).await
 }
 
 /// Replaces a value of a JSON document in its text. What is around it stays as it is, byte for byte.
@@ -81,7 +130,7 @@ pub(super) async fn body_of(
     let patience = app.settings.models.relay_idle_timeout;
     let call = Call { method: Method::Post, path: path.to_owned(), content_type: Some(content_type), body, patience };
     let answer = ask(upstream, call).await?;
-    Ok(back(answer, upstream, path, place, patience))
+    Ok(back(app, answer, upstream, path, place))
 }
 
 /// Asks a provider.
@@ -101,7 +150,8 @@ pub(super) async fn ask(upstream: &dyn Upstream, call: Call) -> Result<Answer, P
 }
 
 /// What a provider answered, as a response.
-fn back(answer: Answer, upstream: &dyn Upstream, path: &str, place: Occupied, idle: Duration) -> Response {
+pub(super) fn back(app: &App, answer: Answer, upstream: &dyn Upstream, path: &str, place: Occupied) -> Response {
+    let (idle, is_stream) = (app.settings.models.relay_idle_timeout, is_event_stream(&answer));
     let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = match answer.refusal {
         Some(refusal) => refused(status, refusal, upstream.name(), path),
@@ -116,7 +166,6 @@ fn back(answer: Answer, upstream: &dyn Upstream, path: &str, place: Occupied, id
             headers.insert(name, value);
         }
     }
-    let is_stream = headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"text/event-"));
     if is_stream {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -124,8 +173,13 @@ fn back(answer: Answer, upstream: &dyn Upstream, path: &str, place: Occupied, id
     response
 }
 
+/// Whether an answer is a stream of events.
+pub(super) fn is_event_stream(answer: &Answer) -> bool {
+    answer.headers.iter().any(|(name, value)| name == "content-type" && value.starts_with("text/event-stream"))
+}
+
 /// What a provider says instead of an answer.
-pub(super) fn refused(status: StatusCode, refusal: Refusal, provider: &str, path: &str) -> Response {
+fn refused(status: StatusCode, refusal: Refusal, provider: &str, path: &str) -> Response {
     tracing::info!(provider, status = status.as_u16(), path, reason = refusal.message, "a provider refuses");
     match status {
         // It is this service's key that the provider does not take; the client's is as good as it was.
