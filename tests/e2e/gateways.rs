@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::support::client::Client;
 use crate::support::llm::Provider;
 use crate::support::process::{Server, Site};
-use crate::support::{services, wait_for};
+use crate::support::{clients, services, wait_for};
 
 /// Two gateways and a worker on servers that other tests use too, under names of their own.
 struct Pair {
@@ -224,4 +224,28 @@ fn mentions(folder: &std::path::Path, text: &str) -> bool {
         let bytes = std::fs::read(&path).unwrap_or_default();
         bytes.windows(text.len()).any(|part| part == text.as_bytes())
     })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_websocket_is_read_on_and_a_session_known_at_the_other_gateway() {
+    let test = "a_websocket_is_read_on_and_a_session_known_at_the_other_gateway";
+    // Long enough to be met while it runs, however slow the database is.
+    let Some(pair) = Pair::start(test, "slow").await else { return };
+    let (one, other) = pair.clients();
+    // Nothing is stored of a session in which nothing was asked.
+    let begun: Value = one.post("/session").send().await.unwrap().json().await.unwrap();
+    let body = serde_json::json!({"message": "Xin chào", "session_id": begun["session_id"]});
+    assert_eq!(other.post("/chat/stream").json(&body).send().await.unwrap().status(), 200);
+
+    let address = |server: &Server| format!("{}/api/unified/chat-ws", server.base.replace("http://", "ws://"));
+    let (first, second) = (address(&pair.one), address(&pair.other));
+    let settings = [("ONE", first.as_str()), ("OTHER", second.as_str()), ("KEY", pair.key.as_str())];
+    let Some(said) = clients::run(test, "websocket_elsewhere.py", &settings) else { return };
+    let said: Value = serde_json::from_str(&said).unwrap();
+    let ids: Vec<u64> = said["ids"].as_array().unwrap().iter().map(|id| id.as_u64().unwrap()).collect();
+    assert!(ids.iter().copied().eq(1..=ids.len() as u64), "an event is missing or came twice: {ids:?}");
+    assert_eq!(said["turns"], serde_json::json!([said["turn"]]));
+    let stored = one.stored_turn(said["turn"].as_str().unwrap()).await;
+    assert_eq!((&stored["answer"], &stored["finish_reason"]), (&said["text"], &"stop".into()));
+    assert_eq!(said["stopped"], "stopped");
 }
