@@ -1,7 +1,7 @@
 //! The description of the HTTP interface: every change of it is seen in review, and it says of each route all that a
 //! client has to know.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::Value;
@@ -122,4 +122,35 @@ fn every_schema_that_is_named_is_there_and_says_what_its_fields_are() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The types of the sources that describe themselves, by the name that they have in the description.
+#[test]
+fn no_two_types_have_one_name_in_the_description() {
+    let mut folders = vec![PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                for described in text.split("ToSchema)]").skip(1) {
+                    let head: Vec<&str> =
+                        described.lines().take_while(|line| !line.trim_end().ends_with('}')).collect();
+                    let name = head.iter().find_map(|line| {
+                        let renamed = line.split("schema(as = ").nth(1);
+                        let declared = line.split("struct ").nth(1).or_else(|| line.split("enum ").nth(1));
+                        let name: String = renamed.or(declared)?.chars().take_while(|c| c.is_alphanumeric()).collect();
+                        Some(name)
+                    });
+                    let place = path.display().to_string();
+                    places.entry(name.unwrap_or_default()).or_default().push(place);
+                }
+            }
+        }
+    }
+    places.retain(|name, places| places.len() > 1 && !name.is_empty());
+    assert!(places.is_empty(), "give one of each its own name by #[schema(as = …)]: {places:#?}");
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::support::browser::{self, LAPTOP, PHONE, element, script};
 use crate::support::client::{Client, http};
 use crate::support::clients::{self, Language};
+use crate::support::llm::Provider;
 use crate::support::process::{Server, Site};
 use crate::support::wait_for;
 
@@ -47,8 +48,11 @@ async fn the_page_lists_every_operation_and_asks_no_other_host() {
 
 /// A service with a company that knows something and has been asked something, and what stands for what in
 /// `tests/clients/schemathesis.toml`.
-async fn tried() -> (Site, Server, Vec<(&'static str, String)>) {
-    let site = Site::new("[limits]\nrequests_per_minute = 1000000\npublishable_requests_per_minute = 1000000\n");
+async fn tried() -> (Site, Server, Provider, Vec<(&'static str, String)>) {
+    let provider = Provider::start().await;
+    let limits = "[limits]\nrequests_per_minute = 1000000\npublishable_requests_per_minute = 1000000\n";
+    let providers = ["qwen", "gemini"].map(|name| provider.config(name, &["citing"]));
+    let site = Site::new(&format!("{limits}{}", providers.concat()));
     let key = site.company("acme");
     site.knowledge("acme", &[("rate.md", "# Lãi suất vay\n\nLãi suất vay mua nhà là 7,5% một năm.\n")]);
     let server = site.serve();
@@ -63,16 +67,18 @@ async fn tried() -> (Site, Server, Vec<(&'static str, String)>) {
         ("TURN", text("turn_id")),
         ("CONVERSATION", text("conversation_id")),
     ];
-    (site, server, names)
+    (site, server, provider, names)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_is_what_its_description_says() {
     let Some(mut command) = clients::command("the description, tried", Language::Python) else { return };
-    let (site, server, names) = tried().await;
+    let (site, server, _provider, names) = tried().await;
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/schemathesis.toml");
     command.args(["-m", "schemathesis.cli", "--no-color", "--config-file"]).arg(config);
     command.args(["run", &server.url("/openapi.json"), "--phases", "examples,coverage,fuzzing"]);
+    // A WebSocket is no matter of single requests.
+    command.args(["--exclude-path", "/api/unified/chat-ws"]);
     command.envs(names).env("NO_PROXY", "127.0.0.1,localhost").env("PYTHONDONTWRITEBYTECODE", "1");
     command.current_dir(site.path());
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();

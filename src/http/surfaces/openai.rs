@@ -51,6 +51,7 @@ struct Errors;
 #[into_params(parameter_in = Query)]
 struct Named {
     /// The company, for the operator and where no keys are asked for.
+    #[param(value_type = Option<crate::domain::CompanyId>)]
     company_id: Option<String>,
 }
 

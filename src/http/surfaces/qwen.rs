@@ -48,7 +48,7 @@ struct Message {
     #[schema(pattern = r"\S")]
     message: String,
     /// The conversation that goes on. Without one, one begins.
-    #[schema(max_length = 200, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
+    #[schema(max_length = 256, pattern = r"^[^\u0000-\u001f\u007f-\u009f]*$")]
     conversation_id: Option<String>,
     /// Instructions that stand after those of the company's agent. Not with a publishable key.
     system_prompt: Option<String>,
@@ -56,11 +56,12 @@ struct Message {
     #[schema(minimum = 0, maximum = 2)]
     temperature: Option<f32>,
     /// Most tokens to write.
-    #[schema(minimum = 1)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 4_294_967_295_u64)]
     max_tokens: Option<u32>,
     /// Whether the model thinks before it answers. Its thoughts are not shown.
     enable_thinking: Option<bool>,
     /// Most tokens to think.
+    #[schema(value_type = Option<u64>, maximum = 4_294_967_295_u64)]
     thinking_budget: Option<u32>,
     /// The company, where no keys are asked for.
     #[schema(value_type = Option<CompanyId>)]

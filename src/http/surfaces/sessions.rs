@@ -58,7 +58,7 @@ struct Message {
 /// It is known at every gateway. It expires when nothing is asked in it for `sessions.idle_s`.
 #[utoipa::path(
     post, path = "/session", tag = "Sessions",
-    request_body(content = NewSession, description = "Not needed with a key.", example = json!({})),
+    request_body(content = Option<NewSession>, description = "Not needed with a key.", example = json!({})),
     responses(
         (status = 200, description = "The session.", body = Session),
         openapi::InDetail,
@@ -68,7 +68,8 @@ struct Message {
 async fn begin_session(State(app): State<Arc<App>>, headers: HeaderMap, body: Body) -> Result<Json<Session>, Detail> {
     let (limit, patience) = (app.settings.limits.body_bytes, app.settings.server.body_timeout);
     let is_open = app.gate.mode() == AuthMode::Open;
-    let new: NewSession = body::json_or_default(&headers, body, limit, patience, is_open).await?;
+    let new: Option<NewSession> = body::json_or_default(&headers, body, limit, patience, is_open).await?;
+    let new = new.unwrap_or_default();
     let caller = app.gate.admit(&headers, new.company_id.as_deref(), KeyScope::Publishable).await?;
     Ok(Json(Session { session_id: sessions::begin(&caller.company) }))
 }

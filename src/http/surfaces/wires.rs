@@ -45,8 +45,7 @@ struct UiChat {
     /// from the session.
     #[schema(min_items = 1)]
     messages: Vec<UiMessageIn>,
-    /// The company. A key names it already, and has to be its own.
-    #[schema(value_type = Option<CompanyId>)]
+    /// The company, where the address does not name it. A key names it already, and has to be its own.
     company_id: Option<String>,
     /// The language to answer in.
     language: Option<String>,
@@ -95,8 +94,7 @@ struct RunInput {
 /// What AG-UI's clients send besides the messages.
 #[derive(Default, Deserialize, ToSchema)]
 struct Forwarded {
-    /// The company. A key names it already, and has to be its own.
-    #[schema(value_type = Option<CompanyId>)]
+    /// The company, where the address does not name it. A key names it already, and has to be its own.
     company_id: Option<String>,
     /// The language to answer in.
     language: Option<String>,

@@ -22,6 +22,7 @@ const TROUBLES = {
   scope_too_small: "badKey",
   origin_not_allowed: "notHere",
   foreign_origin: "notHere",
+  not_found: "lost",
   message_too_long: "tooLong",
   body_too_large: "tooLong",
 };

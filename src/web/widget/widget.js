@@ -8,7 +8,7 @@ const ICONS = {
   fresh: "M12 5.5v13m-6.5-6.5h13",
   send: "M12 19V6m-5.5 5.5L12 6l5.5 5.5",
   stop: "M8 8h8v8H8z",
-  good: "M8 10.5l3.5-6c1.6 0 2.2 1.2 1.8 2.6l-.7 2.4h4.9c1 0 1.7.9 1.5 1.9l-1.2 5.8c-.2.8-.9 1.3-1.6 1.3H8m0-8v8H5v-8z",
+  up: "M8 10.5l3.5-6c1.6 0 2.2 1.2 1.8 2.6l-.7 2.4h4.9c1 0 1.7.9 1.5 1.9l-1.2 5.8c-.2.8-.9 1.3-1.6 1.3H8m0-8v8H5v-8z",
 };
 
 /** A place for texts that lasts, or at least as long as the page where the browser has none for it. */
@@ -30,6 +30,8 @@ class Widget {
     // What was said is the tab's own: another one at this device may see the page after it.
     this.memory = store("sessionStorage", `${name}:said`);
     this.running = null;
+    /** How far down the messages were last. */
+    this.shown = 0;
     /** What is shown: each question with its answer. */
     this.said = [];
     this.draw(settings);
@@ -138,10 +140,16 @@ class Widget {
     this.input.style.height = `${Math.min(this.input.scrollHeight, 140)}px`;
   }
 
-  /** Follows the text, unless the reader has gone up in it. */
+  /**
+   * Goes to the end, but not beyond the last question: a long answer is read from its beginning. A reader who has gone up is
+   * left there.
+   */
   scroll(always = false) {
-    const { scrollHeight, scrollTop, clientHeight } = this.log;
-    if (always || scrollHeight - scrollTop - clientHeight < 80) this.log.scrollTop = scrollHeight;
+    const { log } = this;
+    if (!always && log.scrollTop < this.shown - 8) return;
+    const question = log.querySelector(".you:nth-last-child(-n + 2)");
+    log.scrollTop = Math.min(log.scrollHeight, question ? question.offsetTop - log.offsetTop - 14 : Infinity);
+    this.shown = log.scrollTop;
   }
 
   // ---- Messages ----
@@ -211,7 +219,7 @@ class Widget {
 
   thumbs(turn) {
     const { words } = this;
-    const buttons = ["good", "bad"].map((rating) =>
+    const buttons = ["up", "down"].map((rating) =>
       el("button", { type: "button", className: rating, "aria-label": words[rating], title: words[rating], "aria-pressed": "false", "data-testid": rating, onclick: async () => {
         const taken = await this.service.judge(turn, rating).catch(() => false);
         if (taken) {
@@ -220,7 +228,7 @@ class Widget {
         } else {
           this.voice.textContent = words.failed;
         }
-      } }, icon(ICONS.good)));
+      } }, icon(ICONS.up)));
     return el("div", { className: "thumbs" }, ...buttons);
   }
 

@@ -29,6 +29,7 @@ struct Wanted {
     #[serde(default)]
     force_refresh: bool,
     /// The company, for the operator and where no keys are asked for.
+    #[param(value_type = Option<crate::domain::CompanyId>)]
     company_id: Option<String>,
 }
 

@@ -90,6 +90,7 @@ pub(super) enum Content {
 
 /// A part of a message.
 #[derive(Deserialize, ToSchema)]
+#[schema(as = ContentPart)]
 pub(super) struct Part {
     /// `text`, or another kind such as `image_url`.
     #[serde(rename = "type")]
