@@ -1,6 +1,7 @@
 //! Numbers about turns: what is kept of each turn for counting, and reports made of it.
 
 mod report;
+mod usage;
 
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
@@ -9,6 +10,7 @@ use super::id::TurnId;
 use super::turn::{FinishReason, TurnRecord};
 
 pub use report::{FirstToken, Numbers, Period, Report};
+pub use usage::{DayUsage, ModelUsage, Tokens, UsageCell, UsageReport};
 
 /// Upper bounds of the classes that first-token times are counted in, in milliseconds; the last class has none.
 pub const FIRST_TOKEN_CLASSES_MS: [f64; 24] = [
@@ -35,6 +37,18 @@ pub struct Fact {
     /// The class of its first token's time, an index into `FIRST_TOKEN_CLASSES_MS` or one beyond it; none when there was
     /// no token.
     pub first_token_class: Option<u8>,
+    /// The model that answered, if one did.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// Tokens that it read.
+    #[serde(default)]
+    pub input_tokens: u64,
+    /// Tokens that it wrote.
+    #[serde(default)]
+    pub output_tokens: u64,
+    /// Whether the tokens are estimated.
+    #[serde(default)]
+    pub is_estimated: bool,
 }
 
 impl From<&TurnRecord> for Fact {
@@ -47,6 +61,10 @@ impl From<&TurnRecord> for Fact {
             finish_reason: record.finish_reason,
             is_degraded: !record.degraded.is_empty(),
             first_token_class: record.timings.first_content_ms.map(class_of),
+            model: record.model.clone(),
+            input_tokens: record.usage.input_tokens,
+            output_tokens: record.usage.output_tokens,
+            is_estimated: record.usage.estimated,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::id::CompanyId;
 use super::language::Language;
 
 /// A company with a chatbot.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Company {
     /// Its id, chosen by whoever adds it.
     pub id: CompanyId,

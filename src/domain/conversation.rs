@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::id::{CompanyId, ConversationId, SessionId};
+use super::language::Language;
 use super::turn::TurnRecord;
 
 /// Whether a conversation still goes on.
@@ -36,6 +37,12 @@ pub struct Conversation {
     pub last_sequence: u64,
     /// The beginning of its first question.
     pub summary: String,
+    /// The language of its last turn of which it is known.
+    #[serde(default)]
+    pub language: Option<Language>,
+    /// The intent of its last turn of which it is known.
+    #[serde(default)]
+    pub intent: Option<String>,
     /// When its first turn began.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
@@ -62,23 +69,36 @@ impl Conversation {
             message_count: 0,
             last_sequence: 0,
             summary: record.message.chars().take(Self::SUMMARY).collect(),
+            language: record.language,
+            intent: intent_of(record),
             created_at: record.started_at,
             updated_at: record.finished_at,
             ended_at: None,
         }
     }
 
-    /// The conversation with a further turn counted in.
+    /// The conversation with a further turn counted in. One that was ended begins again with a turn that began later.
     #[must_use]
     pub fn with(self, record: &TurnRecord) -> Self {
+        let begins_again = self.ended_at.is_some_and(|end| record.started_at > end);
+        // Turns are stored in no certain order.
+        let is_last = record.finished_at >= self.updated_at;
+        let later = |known: Option<String>, new: Option<String>| if is_last { new.or(known) } else { known.or(new) };
         Self {
+            status: if begins_again { Status::Active } else { self.status },
+            ended_at: self.ended_at.filter(|_| !begins_again),
+            language: if is_last { record.language.or(self.language) } else { self.language.or(record.language) },
+            intent: later(self.intent, intent_of(record)),
             message_count: self.message_count + messages_of(record).len() as u64,
             last_sequence: self.last_sequence + 1,
-            // Turns are stored in no certain order; the conversation's last moment is the latest of theirs.
             updated_at: self.updated_at.max(record.finished_at),
             ..self
         }
     }
+}
+
+fn intent_of(record: &TurnRecord) -> Option<String> {
+    record.intent.as_ref().map(|found| found.intent.clone())
 }
 
 /// A turn with its place in the conversation.

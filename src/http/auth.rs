@@ -198,6 +198,15 @@ impl Gate {
         }
     }
 
+    /// The operator's right to the data of a company, whether there is one of that name or not.
+    ///
+    /// # Errors
+    /// As [`Gate::admit_operator`].
+    pub fn grant_operator(&self, headers: &HeaderMap, id: &CompanyId) -> Result<CompanyScope, Problem> {
+        self.admit_operator(headers)?;
+        Ok(CompanyScope::granted(id.clone()))
+    }
+
     async fn admit_by(
         &self,
         headers: &HeaderMap,

@@ -9,6 +9,7 @@ mod cors;
 mod detail;
 mod extract;
 pub mod health;
+pub mod ingestion;
 mod io;
 pub mod listings;
 mod openapi;
@@ -29,10 +30,12 @@ use crate::domain::CompanyId;
 use crate::pipeline::engine::Engine;
 use crate::ports::analytics::Analytics;
 use crate::ports::directory::Directory;
+use crate::ports::erasure::Erasure;
 use crate::ports::peer::Peer;
 use crate::ports::store::ConversationStore;
 use crate::ports::upstream::Upstream;
 use auth::Gate;
+use ingestion::Ingestion;
 use listings::Listings;
 
 pub use surfaces::{description, health_router, router};
@@ -49,6 +52,10 @@ pub struct App {
     pub directory: Arc<dyn Directory>,
     /// The stored conversations.
     pub store: Arc<dyn ConversationStore>,
+    /// Removes companies and conversations.
+    pub erasure: Arc<dyn Erasure>,
+    /// Documents on their way into the knowledge, and what works on it.
+    pub ingestion: Arc<Ingestion>,
     /// Numbers about turns.
     pub analytics: Arc<dyn Analytics>,
     /// The way to other gateways.

@@ -39,10 +39,10 @@ const STREAM_EXAMPLE: &str = include_str!("openapi/stream.txt");
         (name = "Sessions", description = "Sessions that the service names, for front ends that hold nothing else."),
         (name = "Streams by provider", description = "The client says which provider is to answer, and reads lines."),
         (name = "Qwen", description = "Qwen answers first, and is told what matters to its models."),
+        (name = "Documents", description = "A company's knowledge: documents put in, and searched."),
         (name = "Conversations", description = "What was asked and answered, as it is stored."),
-        (name = "Companies", description = "The companies and their settings."),
-        (name = "Keys", description = "A company's keys: what they open, for how long, and from which pages."),
-        (name = "Documents", description = "A company's knowledge: what is put in, and what is found in it."),
+        (name = "Companies", description = "Companies and their settings, for the operator and for themselves."),
+        (name = "Keys", description = "A company's keys: what they open, for whom and for how long."),
         (name = "Analytics", description = "Numbers of a company's turns. No text, and nothing that names a person."),
         (name = "Health", description = "Whether the process lives and takes new turns, and what it measures."),
     ),
@@ -159,6 +159,12 @@ refusals! {
     NotFound: 404, "not_found", "There is no such thing, or not for this caller.", "there is no such turn";
     /// 408.
     RequestTimeout: 408, "body_timeout", "The body did not arrive in time.", "the body did not arrive within 30 s";
+    /// 409.
+    Conflict: 409, "company_exists", "It is there already, or there are as many as there can be.",
+        "there is a company acme already";
+    /// 412.
+    PreconditionFailed: 412, "changed_meanwhile", "It is not as `If-Match` says: somebody has changed it.",
+        "somebody has changed it meanwhile; read it again";
     /// 413.
     ContentTooLarge: 413, "message_too_long", "The body, or a part of it, is larger than allowed.",
         "`message` has 9000 characters; 8000 are allowed";

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::pipeline::ask::Refused;
-use crate::ports::store;
+use crate::ports::{outbox, store};
 
 /// How long a client that met a limit is asked to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -141,6 +141,12 @@ impl From<Refused> for Problem {
     }
 }
 
+impl From<outbox::Error> for Problem {
+    fn from(error: outbox::Error) -> Self {
+        Self::unavailable("spool_full", error.to_string())
+    }
+}
+
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
         match error {
@@ -149,6 +155,7 @@ impl From<store::Error> for Problem {
                 Self::unavailable("store_unavailable", "the store cannot be read right now")
             }
             store::Error::Invalid(reason) => Self::bad_request("invalid", reason),
+            store::Error::Removed => Self::not_found("conversation"),
         }
     }
 }

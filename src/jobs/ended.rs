@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::{Company, CompanyId, CompanyScope, Event, EventType, TurnId};
+use crate::domain::{Company, CompanyId, CompanyScope, ConversationId, Event, EventType, TurnId};
 use crate::ports::bus::Queue;
 use crate::ports::directory::Directory;
 use crate::ports::ledger::{Ledger, Standing};
@@ -31,15 +31,20 @@ impl TurnEnds {
 #[async_trait]
 impl Ends for TurnEnds {
     async fn ended(&self, turns: &[Sent]) -> Result<Vec<End>, Error> {
-        let mut by_company: HashMap<&CompanyId, Vec<TurnId>> = HashMap::new();
+        let mut by_company: HashMap<&CompanyId, (Vec<TurnId>, Vec<ConversationId>)> = HashMap::new();
         for turn in turns {
-            by_company.entry(&turn.company_id).or_default().push(turn.turn_id);
+            let (ids, conversations) = by_company.entry(&turn.company_id).or_default();
+            ids.push(turn.turn_id);
+            conversations.push(turn.conversation_id);
         }
+        let mut gone = HashMap::new();
         let (mut stored, mut removed) = (HashSet::new(), HashSet::new());
         let mut companies: HashMap<&CompanyId, Company> = HashMap::new();
-        for (company, ids) in by_company {
-            let found = self.store.stored(&CompanyScope::granted(company.clone()), &ids).await?;
-            stored.extend(found);
+        for (company, (ids, conversations)) in by_company {
+            let scope = CompanyScope::granted(company.clone());
+            stored.extend(self.store.stored(&scope, &ids).await?);
+            let found = self.store.removed(&scope, &conversations).await?;
+            gone.extend(found.into_iter().map(|removed| ((company, removed.conversation), removed.until)));
             match self.directory.company(company).await? {
                 Some(known) => drop(companies.insert(company, known)),
                 None => drop(removed.insert(company)),
@@ -57,11 +62,15 @@ impl Ends for TurnEnds {
             let until = companies.get(&turn.company_id).and_then(|company| company.keep_until(turn.ended_at));
             until.is_some_and(|until| until <= now)
         };
+        let is_gone = |turn: &Sent| {
+            let until = gone.get(&(&turn.company_id, turn.conversation_id));
+            until.is_some_and(|until| turn.turn_id.began().is_some_and(|began| OffsetDateTime::from(began) <= *until))
+        };
         Ok(turns
             .iter()
             .zip(known)
             .map(|(turn, (told, given_up))| match (stored.contains(&turn.turn_id), told, given_up) {
-                _ if removed.contains(&turn.company_id) => End::Erased,
+                _ if removed.contains(&turn.company_id) || is_gone(turn) => End::Erased,
                 (_, _, Standing::Dead | Standing::Done) => End::Kept,
                 // It was kept for as long as its company wants.
                 _ if is_over(turn) => End::Kept,

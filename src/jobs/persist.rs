@@ -160,6 +160,7 @@ impl Job for Persist {
         };
         let outcome = match self.store(message).await {
             Ok(outcome) => outcome,
+            Err(Error::Store(store::Error::Removed)) => Outcome::Discarded(DiscardReason::ConversationGone),
             Err(error @ Error::Store(store::Error::Unavailable(_))) => {
                 Outcome::Retry { after: self.policy.delay(message.attempts), reason: error.to_string() }
             }

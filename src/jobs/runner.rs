@@ -34,6 +34,8 @@ const BUS_RETRY: Policy =
 pub enum DiscardReason {
     /// The company was removed, and nothing of it is to be stored again.
     CompanyGone,
+    /// The conversation was removed after the turn began.
+    ConversationGone,
     /// The endpoint was removed.
     EndpointGone,
     /// The endpoint is disabled.
@@ -47,6 +49,7 @@ impl DiscardReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::CompanyGone => "company_gone",
+            Self::ConversationGone => "conversation_gone",
             Self::EndpointGone => "endpoint_gone",
             Self::EndpointDisabled => "endpoint_disabled",
             Self::EndpointSaidGone => "endpoint_said_gone",

@@ -16,9 +16,9 @@ use crate::domain::{
     ApiKey, Company, CompanyId, CompanyScope, ConversationId, EndpointId, Event, EventType, FinishReason, TurnId,
     TurnRecord,
 };
-use crate::ports::bus::{self, Account, Bus, DeadLetter, Message, Queue, Settlement, Taken};
+use crate::ports::bus::{self, Account, Bus, DeadLetter, Message, Queue, Settlement, Taken, Turns};
 use crate::ports::directory::Directory;
-use crate::ports::store::{Appended, ConversationStore, Erased, Error, Page};
+use crate::ports::store::{Appended, ConversationStore, Erased, Error, Filter, Page, Removed};
 
 pub(super) fn company() -> CompanyId {
     "comp_1".parse().unwrap()
@@ -238,6 +238,10 @@ impl Bus for MemoryBus {
         Ok(0)
     }
 
+    async fn erase_turns(&self, _: &CompanyScope, _: Turns) -> Result<u64, bus::Error> {
+        Ok(0)
+    }
+
     async fn check(&self) -> Result<(), bus::Error> {
         Ok(())
     }
@@ -295,6 +299,8 @@ impl ConversationStore for MemoryStore {
                 message_count: 2 * sequence,
                 last_sequence: sequence,
                 summary: record.message.clone(),
+                language: record.language,
+                intent: None,
                 created_at: record.started_at,
                 updated_at: record.finished_at,
                 ended_at: None,
@@ -322,6 +328,28 @@ impl ConversationStore for MemoryStore {
         Ok(())
     }
 
+    async fn turns_after(
+        &self,
+        _: &CompanyScope,
+        _: ConversationId,
+        _: u64,
+        _: usize,
+    ) -> Result<Vec<StoredTurn>, Error> {
+        Ok(Vec::new())
+    }
+
+    async fn end(&self, _: &CompanyScope, _: ConversationId, _: OffsetDateTime) -> Result<Option<Conversation>, Error> {
+        Ok(None)
+    }
+
+    async fn remove(&self, _: &CompanyScope, _: ConversationId, _: OffsetDateTime) -> Result<Erased, Error> {
+        Ok(Erased::default())
+    }
+
+    async fn removed(&self, _: &CompanyScope, _: &[ConversationId]) -> Result<Vec<Removed>, Error> {
+        Ok(Vec::new())
+    }
+
     async fn expire(&self, now: OffsetDateTime) -> Result<Erased, Error> {
         self.expiries.lock().push(now);
         self.works()?;
@@ -332,7 +360,12 @@ impl ConversationStore for MemoryStore {
         Ok(Vec::new())
     }
 
-    async fn conversations(&self, _: &CompanyScope, _: &Page) -> Result<(Vec<Conversation>, Option<String>), Error> {
+    async fn conversations(
+        &self,
+        _: &CompanyScope,
+        _: &Filter,
+        _: &Page,
+    ) -> Result<(Vec<Conversation>, Option<String>), Error> {
         Ok((Vec::new(), None))
     }
 
@@ -378,6 +411,14 @@ impl Directory for MemoryStore {
     }
 
     async fn put_company(&self, _: &Company) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    async fn add_company(&self, _: &Company) -> Result<bool, Error> {
+        Ok(false)
+    }
+
+    async fn change_company(&self, _: &CompanyScope, _: &Company, _: &Company) -> Result<bool, Error> {
         Ok(false)
     }
 

@@ -9,16 +9,19 @@ use tokio::time::Instant;
 use super::ask::{Ask, Refused};
 use super::catalog::Catalog;
 use super::chain::Chain;
+use super::gone::Gone;
 use super::history::History;
 use super::live::{Busy, LiveTurn, LiveTurns, Occupied, Reader, RequestKey, TurnEvent, TurnHead};
 use super::neighbours::Neighbours;
 use super::stages::language::Detector;
 use super::stages::retrieve::Retriever;
+use super::told;
 use super::turn::Turn;
 use crate::config::Settings;
-use crate::domain::{CompanyScope, ConversationId, Event, SessionId, TurnId};
+use crate::domain::conversation::Conversation;
+use crate::domain::{CompanyScope, ConversationId, Event, SessionId, TurnId, TurnRecord};
 use crate::ports::cluster::Claim;
-use crate::ports::outbox::Outbox;
+use crate::ports::outbox::{self, Outbox};
 use crate::ports::store::ConversationStore;
 use crate::runtime::tasks;
 
@@ -107,6 +110,21 @@ impl Engine {
     /// The knowledge.
     pub fn retriever(&self) -> &Retriever {
         &self.parts.retriever
+    }
+
+    /// Has webhooks told that a conversation was ended, after its last turn. On disk when it returns.
+    ///
+    /// # Errors
+    /// When the outbox does not take it.
+    pub async fn tell_of_end(&self, conversation: &Conversation, last: &TurnRecord) -> Result<(), outbox::Error> {
+        let event = told::of_end(conversation, last).map_err(|error| outbox::Error::Disk(error.to_string()))?;
+        self.parts.outbox.commit(&event).await
+    }
+
+    /// Forgets what is gone.
+    pub fn forget(&self, gone: &Gone) {
+        self.turns.forget(gone);
+        self.history.forget(gone);
     }
 
     /// Whether new turns are let in, and why not.

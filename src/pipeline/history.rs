@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use moka::ops::compute::Op;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
+use super::gone::Gone;
 use super::neighbours::Neighbours;
 use crate::domain::conversation::{Message, Role, StoredTurn, messages_of};
 use crate::domain::{CompanyId, CompanyScope, ConversationId, Language, TurnId, TurnRecord};
@@ -57,6 +59,12 @@ impl Past {
     pub fn last_question(&self) -> Option<&str> {
         self.turns.last().and_then(|turn| turn.messages.first()).map(|message| message.content.as_str())
     }
+}
+
+/// What this process remembers of a conversation.
+struct Recent {
+    company: CompanyId,
+    turns: Vec<PastTurn>,
 }
 
 /// What matters of a turn to the next one.
@@ -112,7 +120,7 @@ pub struct History {
     neighbours: Neighbours,
     /// How long a turn that exists is waited for.
     wait: Duration,
-    recent: Cache<ConversationId, Arc<Vec<PastTurn>>>,
+    recent: Cache<ConversationId, Arc<Recent>>,
     limit: usize,
     /// Companies for which the store kept a turn waiting, and is left alone for a while.
     paused: Cache<CompanyId, ()>,
@@ -123,8 +131,8 @@ impl History {
     pub fn new(store: Arc<dyn ConversationStore>, neighbours: Neighbours, limit: usize, wait: Duration) -> Self {
         let recent = Cache::builder()
             .max_capacity(MEMORY_BYTES)
-            .weigher(|_, turns: &Arc<Vec<PastTurn>>| {
-                u32::try_from(turns.iter().map(PastTurn::bytes).sum::<usize>()).unwrap_or(u32::MAX)
+            .weigher(|_, recent: &Arc<Recent>| {
+                u32::try_from(recent.turns.iter().map(PastTurn::bytes).sum::<usize>()).unwrap_or(u32::MAX)
             })
             .time_to_idle(Duration::from_secs(3600))
             .build();
@@ -138,23 +146,45 @@ impl History {
             return;
         }
         self.recent.entry(record.conversation_id).and_upsert_with(|known| {
-            let mut turns = known.map(|entry| entry.into_value().as_ref().clone()).unwrap_or_default();
+            let mut turns = known.map(|entry| entry.into_value().turns.clone()).unwrap_or_default();
             turns.retain(|turn| turn.turn_id != record.turn_id);
             turns.push(record.into());
             let surplus = turns.len().saturating_sub(self.limit);
             turns.drain(..surplus);
-            Arc::new(turns)
+            Arc::new(Recent { company: record.company_id.clone(), turns })
         });
+    }
+
+    /// Forgets what is gone.
+    pub fn forget(&self, gone: &Gone) {
+        let forget = |id: ConversationId| {
+            self.recent.entry(id).and_compute_with(|known| {
+                let Some(known) = known.map(|entry| entry.into_value()) else { return Op::Nop };
+                let mut turns = known.turns.clone();
+                turns.retain(|turn| !gone.has(&known.company, id, turn.turn_id));
+                if turns.is_empty() {
+                    return Op::Remove;
+                }
+                Op::Put(Arc::new(Recent { company: known.company.clone(), turns }))
+            });
+        };
+        match gone.conversation {
+            Some((id, _)) => forget(id),
+            None => {
+                let theirs = self.recent.iter().filter(|(_, recent)| recent.company == gone.company);
+                theirs.map(|(id, _)| *id).collect::<Vec<_>>().into_iter().for_each(forget);
+            }
+        }
     }
 
     /// The language of the conversation's last turn, if this process saw it.
     pub fn last_language(&self, conversation: ConversationId) -> Option<Language> {
-        self.recent.get(&conversation)?.last()?.language
+        self.recent.get(&conversation)?.turns.last()?.language
     }
 
     /// The conversation's last turn, if this process saw it end.
     pub fn last_turn(&self, conversation: ConversationId) -> Option<TurnId> {
-        Some(self.recent.get(&conversation)?.last()?.turn_id)
+        Some(self.recent.get(&conversation)?.turns.last()?.turn_id)
     }
 
     /// The past of a conversation, as a turn of it sees it. Waits for the store within bounds only.
@@ -169,7 +199,14 @@ impl History {
         let mut turns: Vec<PastTurn> =
             stored.unwrap_or_default().iter().map(|turn| PastTurn::from(&turn.record)).collect();
         if let Some(recent) = self.recent.get(&place.conversation) {
-            turns.extend(recent.iter().cloned());
+            let is_known = |turn: &PastTurn| turns.iter().any(|known| known.turn_id == turn.turn_id);
+            // What the store does not have is about to be stored, or was removed by way of another gateway.
+            if !is_paused && !is_partial && !recent.turns.iter().all(is_known) {
+                self.forget_removed(scope, place.conversation).await;
+            }
+        }
+        if let Some(recent) = self.recent.get(&place.conversation) {
+            turns.extend(recent.turns.iter().cloned());
         }
         if let Before::Turn(before) = before
             && turns.iter().all(|turn| turn.turn_id != before)
@@ -189,6 +226,15 @@ impl History {
         };
         let previous = turns.last().map(|turn| turn.turn_id).max(named);
         Past { turns, previous, is_partial }
+    }
+
+    /// Forgets what was removed of a conversation. A store that does not answer in time has said nothing.
+    async fn forget_removed(&self, scope: &CompanyScope, conversation: ConversationId) {
+        let asked = tokio::time::timeout(PATIENCE, self.store.removed(scope, &[conversation])).await;
+        for removed in asked.into_iter().flatten().flatten() {
+            let conversation = Some((removed.conversation, removed.until));
+            self.forget(&Gone { company: scope.company().clone(), conversation });
+        }
     }
 
     async fn stored(&self, scope: &CompanyScope, conversation: ConversationId) -> Option<Vec<StoredTurn>> {

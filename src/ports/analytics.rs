@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 
 use super::store::Error;
 use crate::domain::CompanyScope;
-use crate::domain::analytics::{Cell, Fact, Grain};
+use crate::domain::analytics::{Cell, Fact, Grain, UsageCell};
 
 /// Facts about turns, and what they add up to.
 #[async_trait]
@@ -28,6 +28,18 @@ pub trait Analytics: Send + Sync {
         to: OffsetDateTime,
         grain: Grain,
     ) -> Result<Vec<Cell>, Error>;
+
+    /// The tokens of the turns that ended from `from` on and before `until`, which are beginnings of days in UTC, added up by
+    /// day and model.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    async fn usage(
+        &self,
+        scope: &CompanyScope,
+        from: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<Vec<UsageCell>, Error>;
 
     /// Removes everything of the company. Says how many turns were counted.
     ///

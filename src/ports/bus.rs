@@ -1,14 +1,16 @@
 //! The bus: events in by topic, out by queue, at least once, in the order they came unless a retry says otherwise.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::Deserialize;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use crate::domain::CompanyScope;
 use crate::domain::event::Event;
+use crate::domain::{CompanyScope, ConversationId, TurnId};
 
 /// Why the bus did not take or give a message.
 #[derive(Debug, thiserror::Error)]
@@ -181,6 +183,30 @@ impl Account {
     }
 }
 
+/// Turns of one conversation, up to a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turns {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Those that began until then.
+    pub until: OffsetDateTime,
+}
+
+impl Turns {
+    /// Whether an event tells of one of them. What is no event of a conversation does not.
+    pub fn have(&self, body: &[u8]) -> bool {
+        #[derive(Deserialize)]
+        struct Place<'a> {
+            conversationid: ConversationId,
+            #[serde(borrow)]
+            subject: Cow<'a, str>,
+        }
+        let Ok(place) = serde_json::from_slice::<Place<'_>>(body) else { return false };
+        let began = place.subject.parse::<TurnId>().ok().and_then(|turn| turn.began()).map(OffsetDateTime::from);
+        place.conversationid == self.conversation && began.is_none_or(|began| began <= self.until)
+    }
+}
+
 /// Events by topic.
 #[async_trait]
 pub trait Bus: Send + Sync {
@@ -230,6 +256,12 @@ pub trait Bus: Send + Sync {
     /// # Errors
     /// When the bus cannot be reached.
     async fn erase(&self, scope: &CompanyScope) -> Result<u64, Error>;
+
+    /// Removes what tells of turns from all queues and dead letters. Says how many messages.
+    ///
+    /// # Errors
+    /// When the bus cannot be reached.
+    async fn erase_turns(&self, scope: &CompanyScope, turns: Turns) -> Result<u64, Error>;
 
     /// Whether the bus can be asked.
     ///

@@ -28,6 +28,18 @@ pub trait Directory: Send + Sync {
     /// When the directory cannot be written.
     async fn put_company(&self, company: &Company) -> Result<bool, Error>;
 
+    /// Adds a company. Says whether there was none with its id.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    async fn add_company(&self, company: &Company) -> Result<bool, Error>;
+
+    /// Changes a company if it is still as `known`. Says whether it was.
+    ///
+    /// # Errors
+    /// When the directory cannot be written.
+    async fn change_company(&self, scope: &CompanyScope, known: &Company, changed: &Company) -> Result<bool, Error>;
+
     /// Removes a company with its keys and endpoints. Says how many keys and endpoints that were.
     ///
     /// # Errors

@@ -87,7 +87,7 @@ pub struct Query {
 }
 
 /// A place in one side's ranking.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Rank {
     /// From 1.
     pub rank: usize,

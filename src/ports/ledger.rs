@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::bus::{Account, DeadLetter, Message, Queue};
+use super::bus::{Account, DeadLetter, Message, Queue, Turns};
 use super::store::Error;
 use crate::domain::CompanyScope;
 
@@ -111,4 +111,10 @@ pub trait Ledger: Send + Sync {
     /// # Errors
     /// When the ledger cannot be written.
     async fn erase(&self, scope: &CompanyScope) -> Result<u64, Error>;
+
+    /// Removes what tells of turns. Says how many messages were not done.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    async fn erase_turns(&self, scope: &CompanyScope, turns: Turns) -> Result<u64, Error>;
 }

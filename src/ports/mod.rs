@@ -4,8 +4,10 @@
 pub mod analytics;
 pub mod bus;
 pub mod cluster;
+pub mod curator;
 pub mod directory;
 pub mod embedder;
+pub mod erasure;
 pub mod index;
 pub mod ledger;
 pub mod model;

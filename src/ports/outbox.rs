@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use crate::domain::{CompanyId, Event, TurnId, TurnRecord};
+use crate::domain::{CompanyId, ConversationId, Event, TurnId, TurnRecord};
 
 /// Why the outbox did not take something.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -89,6 +89,8 @@ pub struct Sent {
     pub event_id: uuid::Uuid,
     /// The company asked.
     pub company_id: CompanyId,
+    /// The conversation.
+    pub conversation_id: ConversationId,
     /// The turn.
     pub turn_id: TurnId,
     /// When it ended.
@@ -113,6 +115,6 @@ pub enum End {
     Open,
     /// It is stored, or lies among the dead letters.
     Kept,
-    /// Its company was removed, and nothing of it is to be kept.
+    /// Its company or its conversation was removed, and nothing of it is to be kept.
     Erased,
 }

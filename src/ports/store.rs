@@ -1,11 +1,13 @@
 //! The conversation store, and the register of documents that lives beside it.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use time::OffsetDateTime;
 
-use crate::domain::conversation::{Conversation, StoredTurn};
+use crate::domain::conversation::{Conversation, Status, StoredTurn};
 use crate::domain::knowledge::Document;
-use crate::domain::{CompanyScope, ConversationId, DocumentId, TurnId, TurnRecord};
+use crate::domain::{CompanyScope, ConversationId, DocumentId, Language, SessionId, TurnId, TurnRecord};
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +18,13 @@ pub enum Error {
     /// The store holds or was given something it cannot understand; a later try would end the same.
     #[error("the store does not understand: {0}")]
     Invalid(String),
+    /// The turn began before its conversation was removed, and is not stored any more.
+    #[error("the conversation was removed after the turn began")]
+    Removed,
 }
+
+/// How long it is remembered that a conversation was removed: no turn of it comes later than that.
+pub const REMOVED_FOR: Duration = Duration::from_secs(90 * 24 * 3600);
 
 /// What storing a turn came to.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +50,34 @@ pub struct Erased {
     pub documents: u64,
 }
 
+/// A conversation that was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// Its turns that began until then are gone.
+    pub until: OffsetDateTime,
+}
+
+/// Which conversations are wanted: those that fit all that is set.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Filter {
+    /// Where the user writes.
+    pub channel: Option<String>,
+    /// Whether it goes on.
+    pub status: Option<Status>,
+    /// The language of the last turn of which it is known.
+    pub language: Option<Language>,
+    /// The intent of the last turn of which it is known.
+    pub intent: Option<String>,
+    /// The session.
+    pub session: Option<SessionId>,
+    /// Updated then or later.
+    pub from: Option<OffsetDateTime>,
+    /// Updated before.
+    pub until: Option<OffsetDateTime>,
+}
+
 /// One page of a listing.
 #[derive(Clone, Debug)]
 pub struct Page {
@@ -58,7 +94,7 @@ pub trait ConversationStore: Send + Sync {
     /// After `keep_until` the turn is removed, and its conversation when its last turn is.
     ///
     /// # Errors
-    /// When the store cannot be written.
+    /// When the store cannot be written, and `Removed` for a turn of a conversation that was removed after it began.
     async fn append(
         &self,
         scope: &CompanyScope,
@@ -83,13 +119,26 @@ pub trait ConversationStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<StoredTurn>, Error>;
 
-    /// Conversations, the last updated first, and the next page's cursor.
+    /// Turns of a conversation with sequences above `after`, in order.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn turns_after(
+        &self,
+        scope: &CompanyScope,
+        conversation: ConversationId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredTurn>, Error>;
+
+    /// Conversations that are wanted, the last updated first, and the next page's cursor.
     ///
     /// # Errors
     /// When the store cannot be read, or `Invalid` for a cursor that is not one.
     async fn conversations(
         &self,
         scope: &CompanyScope,
+        filter: &Filter,
         page: &Page,
     ) -> Result<(Vec<Conversation>, Option<String>), Error>;
 
@@ -98,6 +147,32 @@ pub trait ConversationStore: Send + Sync {
     /// # Errors
     /// When the store cannot be read.
     async fn conversation(&self, scope: &CompanyScope, id: ConversationId) -> Result<Option<Conversation>, Error>;
+
+    /// Ends a conversation, unless it has ended, and gives it as it is then; none that is not there. A turn that begins
+    /// later begins it again.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn end(
+        &self,
+        scope: &CompanyScope,
+        id: ConversationId,
+        at: OffsetDateTime,
+    ) -> Result<Option<Conversation>, Error>;
+
+    /// Removes a conversation with its turns that began until `until`; those that come later than this are not stored
+    /// any more, and `append` says so. Nothing of them is left on a disk of ours when it returns. A conversation that was
+    /// begun again meanwhile keeps its later turns.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    async fn remove(&self, scope: &CompanyScope, id: ConversationId, until: OffsetDateTime) -> Result<Erased, Error>;
+
+    /// Those of the conversations that were removed.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn removed(&self, scope: &CompanyScope, ids: &[ConversationId]) -> Result<Vec<Removed>, Error>;
 
     /// One turn.
     ///

@@ -2,6 +2,7 @@
 //! run them, [`service`] is a process with one of these roles or both.
 
 pub mod accounts;
+pub mod curator;
 pub mod data_dir;
 pub mod embedder;
 pub mod erase;

@@ -24,6 +24,7 @@ use crate::pipeline::stages::language::{Detector, Hints};
 use crate::ports::bus::Bus;
 use crate::ports::embedder::Embedder;
 use crate::ports::index::{Encoder, KnowledgeIndex};
+use crate::ports::store::DocumentRegister;
 use crate::runtime::tasks;
 use crate::spool::{self, Keep, Spool};
 
@@ -174,20 +175,8 @@ impl Parts {
     /// # Errors
     /// When the sizes of passages contradict each other.
     pub fn ingester(&self, settings: &Settings, company: &Company) -> anyhow::Result<Ingester> {
-        let sizes = &settings.knowledge;
-        let detector = Detector::new();
-        let allowed = company.languages.clone();
-        Ok(Ingester {
-            index: self.index.clone(),
-            register: self.stores.documents.clone(),
-            embedder: self.embedder.clone(),
-            sparse: SparseEncoder::default(),
-            loaders: Arc::new(Loaders::default().with_limit(settings.limits.document_bytes as u64)),
-            chunking: chunk::Settings::new(sizes.chunk_chars, sizes.chunk_overlap_chars, sizes.chunk_min_chars)?,
-            detect: Arc::new(move |text| {
-                Some(detector.detect(text, &Hints { allowed: &allowed, prior: None }).language)
-            }),
-        })
+        let register = self.stores.documents.clone();
+        ingester(settings, company, self.index.clone(), register, self.embedder.clone())
     }
 
     /// Sends what waits in the spool on to the bus, unfinished turns included, and leaves nothing of it in the spool.
@@ -210,4 +199,29 @@ impl Parts {
         .await??;
         Ok(())
     }
+}
+
+/// What puts documents of a company into an index.
+///
+/// # Errors
+/// When the sizes of passages contradict each other.
+pub fn ingester(
+    settings: &Settings,
+    company: &Company,
+    index: Arc<dyn KnowledgeIndex>,
+    register: Arc<dyn DocumentRegister>,
+    embedder: Option<Arc<dyn Embedder>>,
+) -> anyhow::Result<Ingester> {
+    let sizes = &settings.knowledge;
+    let detector = Detector::new();
+    let allowed = company.languages.clone();
+    Ok(Ingester {
+        index,
+        register,
+        embedder,
+        sparse: SparseEncoder::default(),
+        loaders: Arc::new(Loaders::default().with_limit(settings.limits.document_bytes as u64)),
+        chunking: chunk::Settings::new(sizes.chunk_chars, sizes.chunk_overlap_chars, sizes.chunk_min_chars)?,
+        detect: Arc::new(move |text| Some(detector.detect(text, &Hints { allowed: &allowed, prior: None }).language)),
+    })
 }

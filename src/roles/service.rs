@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use time::OffsetDateTime;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::curator::Knowledge;
+use super::erase::Eraser;
 use super::gateway::Gateway;
 use super::membership;
 use super::parts::{self, Parts, Purpose};
@@ -20,6 +23,7 @@ use crate::config::Settings;
 use crate::domain::CompanyId;
 use crate::http::auth::Gate;
 use crate::http::health::Health;
+use crate::http::ingestion::Ingestion;
 use crate::http::listings::Listings;
 use crate::http::{self, App};
 use crate::pipeline::engine::Engine;
@@ -197,6 +201,7 @@ impl Service {
     fn app(&self, engine: &Arc<Engine>, questions: HashMap<CompanyId, Vec<String>>) -> anyhow::Result<App> {
         let (stores, settings) = (&self.open.stores, &self.settings);
         let upstreams = super::models::upstreams(settings)?;
+        let (parts, gateway) = self.open.parts().zip(self.gateway.as_ref()).context("this process is no gateway")?;
         Ok(App {
             settings: Arc::clone(settings),
             engine: Arc::clone(engine),
@@ -207,6 +212,15 @@ impl Service {
             peer: Arc::new(HttpPeer::new()?),
             listings: Listings::new(&upstreams, settings.models.catalog_cache),
             upstreams,
+            erasure: Arc::new(Eraser {
+                stores: stores.clone(),
+                bus: Arc::clone(&self.open.bus),
+                is_shared: settings.bus.is_shared(),
+                index: parts.index.clone(),
+                engine: Arc::clone(engine),
+                spool: gateway.spool.clone(),
+            }),
+            ingestion: Ingestion::start(Arc::new(Knowledge::of(settings, parts))),
             questions,
         })
     }

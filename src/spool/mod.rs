@@ -243,6 +243,13 @@ impl Spool {
         self.shared.state.released.send_replace(sequence);
     }
 
+    /// Removes what is not needed any more from the disk now. Without this it goes together with its segment.
+    pub async fn forget(&self) {
+        self.roll().await;
+        let released = *self.shared.state.released.borrow();
+        self.release(released);
+    }
+
     /// Begins a new segment, so that what stands in the current one can be removed as soon as it is not needed.
     async fn roll(&self) {
         let (sender, rolled) = oneshot::channel();

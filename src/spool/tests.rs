@@ -92,6 +92,10 @@ impl Bus for Memory {
         Ok(0)
     }
 
+    async fn erase_turns(&self, _: &CompanyScope, _: bus::Turns) -> Result<u64, bus::Error> {
+        Ok(0)
+    }
+
     async fn check(&self) -> Result<(), bus::Error> {
         Ok(())
     }

@@ -164,7 +164,13 @@ fn followed(payload: &[u8]) -> Option<Followed> {
         return None;
     }
     let turn_id: TurnId = event.subject.parse().ok()?;
-    let sent = Sent { event_id: event.id, company_id: event.companyid.clone(), turn_id, ended_at: event.time };
+    let sent = Sent {
+        event_id: event.id,
+        company_id: event.companyid.clone(),
+        conversation_id: event.conversationid,
+        turn_id,
+        ended_at: event.time,
+    };
     Some(Followed { sent, message: Message::of_event(&event).ok()? })
 }
 

@@ -17,7 +17,7 @@ use crate::domain::{
 };
 use crate::ports::directory::Directory;
 use crate::ports::index::{self, Contents, Encoder, Hit, KnowledgeIndex, Query};
-use crate::ports::store::{Appended, ConversationStore, DocumentRegister, Erased, Error, Page};
+use crate::ports::store::{Appended, ConversationStore, DocumentRegister, Erased, Error, Filter, Page, Removed};
 
 /// What happens while something else is under way.
 type Meanwhile = Box<dyn FnOnce(&mut State) + Send>;
@@ -96,6 +96,14 @@ impl Directory for Memory {
 
     async fn put_company(&self, company: &Company) -> Result<bool, Error> {
         self.write(|state| state.companies.insert(company.id.clone(), company.clone()).is_none())
+    }
+
+    async fn add_company(&self, _: &Company) -> Result<bool, Error> {
+        unreachable!()
+    }
+
+    async fn change_company(&self, _: &CompanyScope, _: &Company, _: &Company) -> Result<bool, Error> {
+        unreachable!()
     }
 
     async fn remove_company(&self, _: &CompanyScope) -> Result<(u64, u64), Error> {
@@ -189,7 +197,12 @@ impl ConversationStore for Memory {
         })
     }
 
-    async fn conversations(&self, _: &CompanyScope, _: &Page) -> Result<(Vec<Conversation>, Option<String>), Error> {
+    async fn conversations(
+        &self,
+        _: &CompanyScope,
+        _: &Filter,
+        _: &Page,
+    ) -> Result<(Vec<Conversation>, Option<String>), Error> {
         unreachable!()
     }
 
@@ -246,6 +259,28 @@ impl ConversationStore for Memory {
                 state.heads.insert(id, conversation.clone());
             }
         })
+    }
+
+    async fn turns_after(
+        &self,
+        _: &CompanyScope,
+        _: ConversationId,
+        _: u64,
+        _: usize,
+    ) -> Result<Vec<StoredTurn>, Error> {
+        unreachable!()
+    }
+
+    async fn end(&self, _: &CompanyScope, _: ConversationId, _: OffsetDateTime) -> Result<Option<Conversation>, Error> {
+        unreachable!()
+    }
+
+    async fn remove(&self, _: &CompanyScope, _: ConversationId, _: OffsetDateTime) -> Result<Erased, Error> {
+        unreachable!()
+    }
+
+    async fn removed(&self, _: &CompanyScope, _: &[ConversationId]) -> Result<Vec<Removed>, Error> {
+        unreachable!()
     }
 
     async fn expire(&self, _: OffsetDateTime) -> Result<Erased, Error> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use futures::stream::{self, StreamExt};
 use time::OffsetDateTime;
-use turnpike::domain::analytics::{Cell, Fact, Grain, Report};
+use turnpike::domain::analytics::{Cell, Fact, Grain, Report, UsageCell};
 use turnpike::domain::{CompanyScope, FinishReason, TurnId};
 use turnpike::ports::analytics::Analytics;
 use turnpike::ports::store::ConversationStore;
@@ -30,7 +30,7 @@ macro_rules! analytics_contract {
             analytics_contract! { @each $make;
                 counts_a_turn_once counts_a_turn_once_however_many_try_at_once adds_up_what_is_alike
                 divides_by_minute_and_day takes_the_beginning_and_leaves_the_end keeps_every_fact_as_it_was
-                counts_no_longer_than_it_should keeps_companies_apart erases_one_company makes_a_report
+                counts_no_longer_than_it_should keeps_companies_apart erases_one_company makes_a_report adds_up_tokens_by_day_and_model
             }
         }
     };
@@ -60,6 +60,10 @@ fn fact(minutes: i64) -> Fact {
         finish_reason: FinishReason::Stop,
         is_degraded: false,
         first_token_class: Some(3),
+        model: Some("openai/gpt".to_owned()),
+        input_tokens: 100,
+        output_tokens: 20,
+        is_estimated: false,
     }
 }
 
@@ -222,6 +226,38 @@ async fn erases_one_company(Counters { analytics, .. }: &Counters) {
     assert_eq!(analytics.erase_analytics(&a).await.unwrap(), 3);
     assert_eq!((turns(&**analytics, &a).await, turns(&**analytics, &b).await), (0, 1));
     assert_eq!(analytics.erase_analytics(&a).await.unwrap(), 0);
+}
+
+async fn adds_up_tokens_by_day_and_model(Counters { analytics, .. }: &Counters) {
+    let (a, b) = (scope("comp_a"), scope("comp_b"));
+    let day = 24 * 60;
+    let other = Fact { model: Some("vllm/qwen".to_owned()), input_tokens: 7, ..fact(5) };
+    let guessed = Fact { is_estimated: true, ..fact(6) };
+    let none = Fact { model: None, input_tokens: 0, output_tokens: 0, ..fact(7) };
+    for fact in [fact(0), fact(1), other, guessed, none, fact(day), fact(3 * day), fact(-5)] {
+        for _ in 0..2 {
+            analytics.record(&a, &fact, future()).await.unwrap();
+        }
+    }
+    analytics.record(&b, &fact(0), future()).await.unwrap();
+    let mut cells = analytics.usage(&a, BEGINNING, END).await.unwrap();
+    cells.sort_by(|x, y| (x.day, &x.model, x.is_estimated).cmp(&(y.day, &y.model, y.is_estimated)));
+    let cell = |days: i64, model: Option<&str>, is_estimated, turns, input_tokens, output_tokens| UsageCell {
+        day: BEGINNING + time::Duration::days(days),
+        model: model.map(str::to_owned),
+        is_estimated,
+        turns,
+        input_tokens,
+        output_tokens,
+    };
+    let expected = [
+        cell(0, None, false, 1, 0, 0),
+        cell(0, Some("openai/gpt"), false, 2, 200, 40),
+        cell(0, Some("openai/gpt"), true, 1, 100, 20),
+        cell(0, Some("vllm/qwen"), false, 1, 7, 20),
+        cell(1, Some("openai/gpt"), false, 1, 100, 20),
+    ];
+    assert_eq!(cells, expected);
 }
 
 async fn makes_a_report(Counters { analytics, .. }: &Counters) {

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use time::OffsetDateTime;
 use tokio::time::timeout;
-use turnpike::ports::bus::{Bus, Queue, Settlement};
+use turnpike::domain::ConversationId;
+use turnpike::ports::bus::{Bus, Queue, Settlement, Turns};
 use uuid::Uuid;
 
 use self::support::{PATIENCE, account, done, message, nothing_comes, take, take_and_finish, turn};
@@ -48,7 +49,7 @@ macro_rules! bus_contract {
                 holds_up_no_short_delay_behind_a_long_one publishes_follow_ups_with_done
                 gives_up_and_lists_dead_letters lists_dead_letters_by_queue_and_limit
                 redrives_all_or_one_with_tries_forgotten erases_one_company_everywhere
-                erases_what_is_read_ahead_or_in_work carries_bodies_of_megabytes says_that_it_can_be_asked
+                erases_what_is_read_ahead_or_in_work erases_what_tells_of_turns carries_bodies_of_megabytes says_that_it_can_be_asked
                 $($books)*
             }
         }
@@ -409,6 +410,38 @@ async fn erases_what_is_read_ahead_or_in_work(bus: Arc<dyn Bus>) {
     }
     for queue in Queue::ALL {
         nothing_comes(&*bus, queue).await;
+        assert!(account(&*bus, queue).await.balances());
+    }
+}
+
+async fn erases_what_tells_of_turns(bus: Arc<dyn Bus>) {
+    let until = OffsetDateTime::now_utc();
+    let conversations = [0, 1].map(|n| {
+        let session = format!("s{n}").parse().unwrap();
+        ConversationId::of_session(&"comp_a".parse().unwrap(), &session)
+    });
+    let body = |conversation: usize, subject: &str| {
+        format!(r#"{{"conversationid":"{}","subject":"{subject}"}}"#, conversations[conversation])
+    };
+    // One that began long before, and one of long after.
+    let (old, new) = ("018bcfe5-6800-7000-8000-000000000000", "7fffffff-ffff-7000-8000-000000000000");
+    let ours = turn(&body(0, old));
+    let others = [turn(&body(0, new)), turn(&body(1, old)), message("turn.completed", "comp_b", &body(0, old))];
+    bus.publish(&[ours.clone(), message("conversation.updated", "comp_a", &body(0, old))]).await.unwrap();
+    bus.publish(&others).await.unwrap();
+    // Given up, it lies elsewhere.
+    take(&*bus, Queue::Analytics).await.settle(dead("no")).await.unwrap();
+    let turns = Turns { conversation: conversations[0], until };
+    assert_eq!(bus.erase_turns(&scope("comp_a"), turns).await.unwrap(), 3);
+    assert_eq!(bus.dead_letters(None, 10).await.unwrap(), []);
+    for queue in [Queue::Persist, Queue::Analytics] {
+        for other in &others {
+            assert_eq!(take_and_finish(&*bus, queue).await.id, other.id);
+        }
+    }
+    nothing_comes(&*bus, Queue::Deliver).await;
+    assert_eq!(bus.erase_turns(&scope("comp_a"), turns).await.unwrap(), 0);
+    for queue in Queue::ALL {
         assert!(account(&*bus, queue).await.balances());
     }
 }

@@ -17,7 +17,7 @@ macro_rules! directory_contract {
     ($adapter:ident, $make:path) => {
         mod $adapter {
             directory_contract! { @each $make;
-                lists_companies_by_id adds_a_company_or_changes_it finds_keys_by_hash
+                lists_companies_by_id adds_a_company_or_changes_it changes_a_company_that_nobody_else_has_changed finds_keys_by_hash
                 refuses_a_key_that_is_there_already lists_keys_oldest_first changes_and_removes_keys_of_the_company_alone
                 notes_the_last_use_of_a_key lists_endpoints_oldest_first
                 refuses_another_companys_endpoint keeps_endpoints_of_companies_apart disables_an_endpoint
@@ -84,6 +84,17 @@ async fn adds_a_company_or_changes_it(directory: Arc<dyn Directory>) {
     let renamed = Company { name: "Other".to_owned(), languages: vec![], ..company("comp_a") };
     assert!(!directory.put_company(&renamed).await.unwrap());
     assert_eq!(directory.companies().await.unwrap(), [renamed]);
+}
+
+async fn changes_a_company_that_nobody_else_has_changed(directory: Arc<dyn Directory>) {
+    let (scope, known) = (scope("comp_a"), company("comp_a"));
+    let named = |name: &str| Company { name: name.to_owned(), ..company("comp_a") };
+    assert!(!directory.change_company(&scope, &known, &named("early")).await.unwrap());
+    assert!(directory.add_company(&known).await.unwrap());
+    assert!(!directory.add_company(&named("second")).await.unwrap());
+    assert!(directory.change_company(&scope, &known, &named("first")).await.unwrap());
+    assert!(!directory.change_company(&scope, &known, &named("late")).await.unwrap());
+    assert_eq!(directory.companies().await.unwrap(), [named("first")]);
 }
 
 async fn finds_keys_by_hash(directory: Arc<dyn Directory>) {

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use time::OffsetDateTime;
-use turnpike::ports::bus::{Account, Message, Queue};
+use turnpike::domain::ConversationId;
+use turnpike::ports::bus::{Account, Message, Queue, Turns};
 use turnpike::ports::ledger::{Ledger, Standing};
 use turnpike::ports::store::Error;
 use uuid::Uuid;
@@ -30,7 +31,7 @@ macro_rules! ledger_contract {
                 keeps_queues_apart hears_of_tries_in_their_order gives_what_is_overdue_in_its_order
                 gives_what_is_overdue_to_one_of_many gives_again_what_is_overdue_again accounts_for_every_message
                 accounts_for_many_at_once lists_what_was_given_up_oldest_first writes_down_what_died_unknown
-                redrives_one_or_all redrives_once_however_many_ask erases_one_company refuses_what_has_no_company
+                redrives_one_or_all redrives_once_however_many_ask erases_one_company erases_what_tells_of_turns refuses_what_has_no_company
             }
         }
     };
@@ -330,6 +331,32 @@ async fn erases_one_company(Books { ledger, .. }: &Books) {
     let account = account(&**ledger, QUEUE).await.unwrap();
     assert!(account.balances(), "{account:?}");
     assert_eq!((account.accepted, account.done, account.pending, account.erased), (5, 1, 1, 3));
+}
+
+async fn erases_what_tells_of_turns(Books { ledger, .. }: &Books) {
+    let (company, session) = ("comp_a".parse().unwrap(), "s".parse().unwrap());
+    let conversation = ConversationId::of_session(&company, &session);
+    let subject = "018bcfe5-6800-7000-8000-000000000000";
+    let of = |company: &str| Message {
+        body: format!(r#"{{"conversationid":"{conversation}","subject":"{subject}"}}"#).into_bytes().into(),
+        ..message(company)
+    };
+    let (ours, other) = ([of("comp_a"), of("comp_a"), of("comp_a")], [message("comp_a"), of("comp_b")]);
+    ledger.open(QUEUE, &[&ours[..], &other[..]].concat(), in_seconds(-1)).await.unwrap();
+    ledger.done(QUEUE, ours[0].id).await.unwrap();
+    ledger.dead(QUEUE, &ours[1], "no").await.unwrap();
+    let turns = Turns { conversation, until: now() };
+    assert_eq!(ledger.erase_turns(&scope("comp_a"), turns).await.unwrap(), 2);
+    assert_eq!(ledger.erase_turns(&scope("comp_a"), turns).await.unwrap(), 0);
+    assert_eq!(ledger.dead_letters(None, 9).await.unwrap(), []);
+    let mut left = ids_overdue(&**ledger, 9).await;
+    left.sort();
+    let mut expected = other.map(|message| message.id);
+    expected.sort();
+    assert_eq!(left, expected);
+    let account = account(&**ledger, QUEUE).await.unwrap();
+    assert!(account.balances(), "{account:?}");
+    assert_eq!((account.accepted, account.done, account.pending, account.erased), (5, 1, 2, 2));
 }
 
 async fn refuses_what_has_no_company(Books { ledger, .. }: &Books) {

@@ -4,6 +4,7 @@
 mod carry;
 pub(crate) mod crash;
 pub(crate) mod mongodb;
+mod removal;
 pub(crate) mod retention;
 pub(crate) mod sqlite;
 
@@ -17,11 +18,16 @@ use turnpike::domain::conversation::Status;
 use turnpike::domain::knowledge::Document;
 use turnpike::domain::{CompanyId, CompanyScope, ConversationId, SessionId, TurnId, TurnRecord};
 use turnpike::ports::directory::Directory;
-use turnpike::ports::store::{ConversationStore, DocumentRegister, Erased, Error, Page};
+use turnpike::ports::store::{ConversationStore, DocumentRegister, Erased, Error, Filter, Page};
 
 use carry::{
     gives_all_turns_in_pages, refuses_to_restore_what_does_not_fit, restores_a_conversation_as_it_was,
     restores_a_conversation_whose_beginning_is_gone, restores_once_and_goes_on, says_which_turns_are_stored,
+};
+use removal::{
+    ends_a_conversation_until_its_next_turn, finds_conversations_by_what_they_are,
+    gives_the_turns_of_a_conversation_in_order, lets_a_removed_conversation_begin_again,
+    removes_a_conversation_for_good, tells_language_and_intent_of_the_last_turn,
 };
 use retention::{keeps_a_turn_until_its_time, keeps_what_has_no_time};
 
@@ -47,6 +53,9 @@ macro_rules! store_contract {
                 keeps_a_turn_until_its_time keeps_what_has_no_time says_which_turns_are_stored
                 gives_all_turns_in_pages restores_a_conversation_as_it_was restores_once_and_goes_on
                 refuses_to_restore_what_does_not_fit restores_a_conversation_whose_beginning_is_gone
+                finds_conversations_by_what_they_are tells_language_and_intent_of_the_last_turn
+                gives_the_turns_of_a_conversation_in_order ends_a_conversation_until_its_next_turn
+                removes_a_conversation_for_good lets_a_removed_conversation_begin_again
                 registers_documents keeps_documents_of_companies_apart says_that_it_can_be_asked
             }
         }
@@ -206,7 +215,8 @@ async fn lists_the_last_updated_first(store: Store) {
     for (session, at) in [("a", 10), ("b", 30), ("c", 20), ("a", 40)] {
         store.conversations.append(&scope, &record("comp_a", session, "q", at), None).await.unwrap();
     }
-    let (page, next) = store.conversations.conversations(&scope, &Page { limit: 10, after: None }).await.unwrap();
+    let (page, next) =
+        store.conversations.conversations(&scope, &Filter::default(), &Page { limit: 10, after: None }).await.unwrap();
     assert_eq!(page.iter().map(|head| head.session_id.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
     assert_eq!(next, None);
 }
@@ -221,7 +231,7 @@ async fn pages_are_stable_while_turns_come_in(store: Store) {
     let mut after = None;
     loop {
         let page = Page { limit: 4, after };
-        let (conversations, next) = store.conversations.conversations(&scope, &page).await.unwrap();
+        let (conversations, next) = store.conversations.conversations(&scope, &Filter::default(), &page).await.unwrap();
         assert!(conversations.len() <= 4);
         seen.extend(conversations.into_iter().map(|head| head.session_id));
         // A new one at the front for every page that is read.
@@ -241,7 +251,7 @@ async fn pages_are_stable_while_turns_come_in(store: Store) {
 async fn refuses_what_is_no_cursor(store: Store) {
     for text in ["", "1", "x-y", "é", "-", "' OR 1=1 --"] {
         let page = Page { limit: 4, after: Some(text.to_owned()) };
-        let answer = store.conversations.conversations(&scope("comp_a"), &page).await;
+        let answer = store.conversations.conversations(&scope("comp_a"), &Filter::default(), &page).await;
         assert!(matches!(answer, Err(Error::Invalid(_))), "{text:?} gave {answer:?}");
     }
 }
@@ -278,7 +288,7 @@ async fn keeps_companies_apart(store: Store) {
     assert_eq!(store.history(&b, ours.conversation_id, 10).await.unwrap(), []);
     assert_eq!(store.turn_by_idempotency_key(&b, "key").await.unwrap(), None);
     let all = Page { limit: 10, after: None };
-    assert_eq!(store.conversations(&b, &all).await.unwrap(), (vec![], None));
+    assert_eq!(store.conversations(&b, &Filter::default(), &all).await.unwrap(), (vec![], None));
 
     let appended = store.append(&b, &theirs, None).await.unwrap();
     assert_eq!((appended.sequence, appended.is_first, &*appended.conversation.summary), (1, true, "theirs"));
@@ -286,7 +296,7 @@ async fn keeps_companies_apart(store: Store) {
         assert_eq!(&store.turn(scope, ours.turn_id).await.unwrap().unwrap().record, record);
         assert_eq!(&store.turn_by_idempotency_key(scope, "key").await.unwrap().unwrap().record, record);
         assert_eq!(store.history(scope, ours.conversation_id, 10).await.unwrap().len(), 1);
-        assert_eq!(store.conversations(scope, &all).await.unwrap().0[0].summary, record.message);
+        assert_eq!(store.conversations(scope, &Filter::default(), &all).await.unwrap().0[0].summary, record.message);
     }
 }
 
@@ -301,9 +311,9 @@ async fn erases_one_company(store: Store) {
     let erased = store.conversations.erase(&a).await.unwrap();
     assert_eq!(erased, Erased { conversations: 2, turns: 5, documents: 2 });
     let all = Page { limit: 10, after: None };
-    assert_eq!(store.conversations.conversations(&a, &all).await.unwrap(), (vec![], None));
+    assert_eq!(store.conversations.conversations(&a, &Filter::default(), &all).await.unwrap(), (vec![], None));
     assert_eq!(store.documents.documents(&a).await.unwrap(), []);
-    assert_eq!(store.conversations.conversations(&b, &all).await.unwrap().0.len(), 2);
+    assert_eq!(store.conversations.conversations(&b, &Filter::default(), &all).await.unwrap().0.len(), 2);
     assert_eq!(store.documents.documents(&b).await.unwrap().len(), 1);
     assert_eq!(store.conversations.erase(&a).await.unwrap(), Erased::default());
     // The company may come back, and begins anew.

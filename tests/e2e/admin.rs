@@ -1,11 +1,15 @@
 //! Administration over HTTP.
 
+mod companies;
+mod conversations;
+mod documents;
 mod keys;
+mod usage;
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use crate::support::process::Server;
+use crate::support::process::{Server, Site};
 
 /// The operator's token in these tests.
 const TOKEN: &str = "operator-token-of-the-tests-0123456789";
@@ -13,6 +17,25 @@ const TOKEN: &str = "operator-token-of-the-tests-0123456789";
 /// Settings with the operator's token.
 fn config() -> String {
     format!("[auth]\nadmin_token = \"{TOKEN}\"\n")
+}
+
+/// Looks for a text in every file of a site.
+#[track_caller]
+fn nothing_holds(site: &Site, text: &str) {
+    let mut folders = vec![site.data_dir()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                // Files come and go while the service runs.
+                let bytes = std::fs::read(&path).unwrap_or_default();
+                let holds = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+                assert!(!holds, "{} still has it", path.display());
+            }
+        }
+    }
 }
 
 /// Someone who asks with a secret.

@@ -21,7 +21,7 @@ use self::tables::{Clock, Entry};
 use self::taken::TakenMessage;
 use crate::adapters::sqlite::{self, Database, Options};
 use crate::domain::CompanyScope;
-use crate::ports::bus::{Account, Bus, DeadLetter, Error, Message, Queue, Taken};
+use crate::ports::bus::{Account, Bus, DeadLetter, Error, Message, Queue, Taken, Turns};
 
 /// The longest wait before the file is looked at again, for what another process may have put there.
 const LOOK: Duration = Duration::from_secs(1);
@@ -116,6 +116,14 @@ impl Bus for EmbeddedBus {
     async fn erase(&self, scope: &CompanyScope) -> Result<u64, Error> {
         let company = scope.company().clone();
         let count = self.database.write(move |connection| tables::erase(connection, &company)).await?;
+        self.shelves.clear();
+        self.database.scrub().await?;
+        Ok(count)
+    }
+
+    async fn erase_turns(&self, scope: &CompanyScope, turns: Turns) -> Result<u64, Error> {
+        let company = scope.company().clone();
+        let count = self.database.write(move |connection| tables::erase_turns(connection, &company, turns)).await?;
         self.shelves.clear();
         self.database.scrub().await?;
         Ok(count)

@@ -38,7 +38,7 @@ use self::taken::TakenMessage;
 use self::topology::Topology;
 use crate::config::Secret;
 use crate::domain::CompanyScope;
-use crate::ports::bus::{Account, Bus, DeadLetter, Error, Message, Queue, Taken};
+use crate::ports::bus::{Account, Bus, DeadLetter, Error, Message, Queue, Taken, Turns};
 use crate::ports::ledger::Ledger;
 use crate::ports::store;
 use crate::runtime::tasks;
@@ -207,17 +207,30 @@ impl Bus for RabbitBus {
     /// Looks through all queues. What other processes hold at the moment is not seen: their jobs find that the company is
     /// gone.
     async fn erase(&self, scope: &CompanyScope) -> Result<u64, Error> {
+        let booked = self.shared.ledger.erase(scope).await.map_err(ledger_error)?;
         let company = scope.company().as_str();
-        let mut erased = self.shared.ledger.erase(scope).await.map_err(ledger_error)?;
-        erased += self.shelves().map(|shelf| shelf.erase(company)).sum::<u64>();
-        erased += self.shared.erase_everywhere(company).await?;
-        // What was on its way from the server to this process when the first look was taken.
-        erased += self.shelves().map(|shelf| shelf.erase(company)).sum::<u64>();
-        Ok(erased)
+        Ok(booked + self.erase_unbooked(&|of: &str, _: &[u8]| of == company).await?)
+    }
+
+    async fn erase_turns(&self, scope: &CompanyScope, turns: Turns) -> Result<u64, Error> {
+        let booked = self.shared.ledger.erase_turns(scope, turns).await.map_err(ledger_error)?;
+        let company = scope.company().as_str();
+        Ok(booked + self.erase_unbooked(&|of: &str, body: &[u8]| of == company && turns.have(body)).await?)
     }
 
     async fn check(&self) -> Result<(), Error> {
         self.shared.check().await
+    }
+}
+
+impl RabbitBus {
+    /// Removes messages wherever they are but in the ledger, and says how many of them it does not know.
+    async fn erase_unbooked(&self, is_gone: &(dyn Fn(&str, &[u8]) -> bool + Sync)) -> Result<u64, Error> {
+        let mut erased = self.shelves().map(|shelf| shelf.erase(is_gone)).sum::<u64>();
+        erased += self.shared.erase_everywhere(is_gone).await?;
+        // What was on its way from the server to this process when the first look was taken.
+        erased += self.shelves().map(|shelf| shelf.erase(is_gone)).sum::<u64>();
+        Ok(erased)
     }
 }
 
@@ -233,5 +246,6 @@ fn ledger_error(error: store::Error) -> Error {
     match error {
         store::Error::Unavailable(reason) => Error::Unavailable(format!("the ledger: {reason}")),
         store::Error::Invalid(reason) => Error::Invalid(format!("the ledger: {reason}")),
+        store::Error::Removed => Error::Invalid(format!("the ledger: {error}")),
     }
 }

@@ -17,6 +17,7 @@ mod documents;
 mod heads;
 mod ledger;
 mod migrations;
+mod removal;
 mod restore;
 mod turns;
 

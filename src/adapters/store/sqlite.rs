@@ -5,6 +5,7 @@ mod carry;
 mod directory;
 mod documents;
 mod heads;
+mod removal;
 mod retention;
 mod turns;
 
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 use time::OffsetDateTime;
 use tokio::sync::Semaphore;
@@ -19,7 +21,7 @@ use tokio::sync::Semaphore;
 use crate::adapters::sqlite::{self, Database, Options, nanos_of};
 use crate::domain::conversation::{Conversation, StoredTurn};
 use crate::domain::{CompanyScope, ConversationId, TurnId, TurnRecord};
-use crate::ports::store::{Appended, ConversationStore, Erased, Error, Page};
+use crate::ports::store::{Appended, ConversationStore, Erased, Error, Filter, Page, REMOVED_FOR, Removed};
 
 /// The store of a single machine. Clones share the file.
 #[derive(Clone)]
@@ -46,6 +48,7 @@ pub fn migrations() -> Migrations<'static> {
     Migrations::new(vec![
         M::up(include_str!("../../../migrations/sqlite/store-0001.sql")),
         M::up(include_str!("../../../migrations/sqlite/store-0002.sql")),
+        M::up(include_str!("../../../migrations/sqlite/store-0003.sql")),
     ])
 }
 
@@ -61,7 +64,8 @@ impl ConversationStore for SqliteStore {
             return Err(Error::Invalid(format!("turn {} is not of company {}", record.turn_id, scope.company())));
         }
         let (record, keep_until) = (record.clone(), keep_until.map(nanos_of).transpose()?);
-        Ok(self.database.write(move |connection| turns::append(connection, record, keep_until)).await?)
+        let appended = self.database.write(move |connection| turns::append(connection, record, keep_until)).await?;
+        appended.ok_or(Error::Removed)
     }
 
     async fn history(
@@ -74,22 +78,59 @@ impl ConversationStore for SqliteStore {
         Ok(self.database.read(move |connection| turns::history(connection, &company, conversation, limit)).await?)
     }
 
+    async fn turns_after(
+        &self,
+        scope: &CompanyScope,
+        conversation: ConversationId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredTurn>, Error> {
+        let company = scope.company().clone();
+        let read = move |connection: &Connection| turns::after(connection, &company, conversation, after, limit);
+        Ok(self.database.read(read).await?)
+    }
+
     async fn conversations(
         &self,
         scope: &CompanyScope,
+        filter: &Filter,
         page: &Page,
     ) -> Result<(Vec<Conversation>, Option<String>), Error> {
         let after = page.after.as_deref().map(heads::Cursor::parse).transpose()?;
         let company = scope.company().clone();
-        let limit = page.limit;
-        let (conversations, next) =
-            self.database.read(move |connection| heads::conversations(connection, &company, limit, after)).await?;
+        let (filter, limit) = (filter.clone(), page.limit);
+        let read = move |connection: &Connection| heads::conversations(connection, &company, &filter, limit, after);
+        let (conversations, next) = self.database.read(read).await?;
         Ok((conversations, next.map(|cursor| cursor.to_string())))
     }
 
     async fn conversation(&self, scope: &CompanyScope, id: ConversationId) -> Result<Option<Conversation>, Error> {
         let company = scope.company().clone();
         Ok(self.database.read(move |connection| heads::conversation(connection, &company, id)).await?)
+    }
+
+    async fn end(
+        &self,
+        scope: &CompanyScope,
+        id: ConversationId,
+        at: OffsetDateTime,
+    ) -> Result<Option<Conversation>, Error> {
+        let company = scope.company().clone();
+        Ok(self.database.write(move |connection| removal::end(connection, &company, id, at)).await?)
+    }
+
+    async fn remove(&self, scope: &CompanyScope, id: ConversationId, until: OffsetDateTime) -> Result<Erased, Error> {
+        let company = scope.company().clone();
+        let (until, keep_until) = (nanos_of(until)?, nanos_of(OffsetDateTime::now_utc() + REMOVED_FOR)?);
+        let remove = move |connection: &Connection| removal::remove(connection, &company, id, until, keep_until);
+        let removed = self.database.write(remove).await?;
+        self.database.scrub().await?;
+        Ok(removed)
+    }
+
+    async fn removed(&self, scope: &CompanyScope, ids: &[ConversationId]) -> Result<Vec<Removed>, Error> {
+        let (company, ids) = (scope.company().clone(), ids.to_vec());
+        Ok(self.database.read(move |connection| removal::removed(connection, &company, &ids)).await?)
     }
 
     async fn turn(&self, scope: &CompanyScope, id: TurnId) -> Result<Option<StoredTurn>, Error> {

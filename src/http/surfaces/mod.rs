@@ -3,7 +3,6 @@
 mod admin;
 mod analytics;
 mod chat_ws;
-mod conversations;
 mod openai;
 mod pages;
 mod qwen;
@@ -34,7 +33,6 @@ use super::problem::Problem;
 fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(unified::routes())
-        .merge(conversations::routes())
         .merge(analytics::routes())
         .merge(chat_ws::routes())
         .merge(wires::routes())

@@ -6,8 +6,8 @@ use time::OffsetDateTime;
 
 use super::super::testing::{MemoryStore, company, finished, jobs, record};
 use super::*;
-use crate::domain::analytics::{Cell, Grain};
-use crate::domain::turn::{Degraded, FinishReason, IntentFound};
+use crate::domain::analytics::{Cell, Grain, UsageCell};
+use crate::domain::turn::{Degraded, FinishReason, IntentFound, Usage};
 
 /// What was counted, in memory. With `error` set, counting fails by it.
 #[derive(Default)]
@@ -34,6 +34,15 @@ impl Counters for MemoryCounters {
         Ok(Vec::new())
     }
 
+    async fn usage(
+        &self,
+        _: &CompanyScope,
+        _: OffsetDateTime,
+        _: OffsetDateTime,
+    ) -> Result<Vec<UsageCell>, store::Error> {
+        Ok(Vec::new())
+    }
+
     async fn erase_analytics(&self, _: &CompanyScope) -> Result<u64, store::Error> {
         Ok(0)
     }
@@ -50,6 +59,8 @@ async fn a_finished_turn_is_counted_without_its_text() {
     record.intent = Some(IntentFound { intent: "information".to_owned(), confidence: 0.9, agent: "a".to_owned() });
     record.degraded = vec![Degraded::Embedder];
     record.timings.first_content_ms = Some(80.0);
+    record.model = Some("mock/plain".to_owned());
+    record.usage = Usage { input_tokens: 11, output_tokens: 7, estimated: true };
     let outcome = job(&counters, &directory).run(&finished(&record)).await;
     assert_eq!(outcome, Outcome::Done(Vec::new()));
     let fact = Fact {
@@ -60,6 +71,10 @@ async fn a_finished_turn_is_counted_without_its_text() {
         finish_reason: FinishReason::Stop,
         is_degraded: true,
         first_token_class: Some(11),
+        model: Some("mock/plain".to_owned()),
+        input_tokens: 11,
+        output_tokens: 7,
+        is_estimated: true,
     };
     let kept = record.finished_at + time::Duration::days(400);
     assert_eq!(*counters.counted.lock(), [(CompanyScope::granted(company()), fact, kept)]);

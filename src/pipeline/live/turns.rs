@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::{LiveTurn, TurnEvent, TurnHead};
 use crate::domain::{CompanyId, CompanyScope, TurnId, TurnRecord};
+use crate::pipeline::gone::Gone;
 
 /// What turns that ended may take of memory, in all and of one company, in bytes. Those that are let go are read from
 /// the store.
@@ -73,7 +74,14 @@ impl Turns {
     /// Lets go of the oldest turn that ended, of all or of one company.
     fn forget_oldest(&mut self, company: Option<&CompanyId>) {
         let oldest = self.ended.iter().position(|(_, of, _)| company.is_none_or(|company| of == company));
-        let Some((id, company, bytes)) = oldest.and_then(|place| self.ended.remove(place)) else { return };
+        if let Some(place) = oldest {
+            self.forget_at(place);
+        }
+    }
+
+    /// Lets go of a turn that ended.
+    fn forget_at(&mut self, place: usize) {
+        let Some((id, company, bytes)) = self.ended.remove(place) else { return };
         self.by_id.remove(&id);
         self.ended_bytes = self.ended_bytes.saturating_sub(bytes);
         if let Some(of_company) = self.ended_bytes_by_company.get_mut(&company) {
@@ -82,6 +90,12 @@ impl Turns {
                 self.ended_bytes_by_company.remove(&company);
             }
         }
+    }
+
+    /// Forgets the keys of turns that are forgotten.
+    fn forget_keys(&mut self) {
+        let Self { by_id, by_key, .. } = self;
+        by_key.retain(|_, (id, _)| by_id.contains_key(id));
     }
 
     /// Keeps a turn that ended, and lets go of older ones when they take too much.
@@ -196,6 +210,28 @@ impl LiveTurns {
         }
     }
 
+    /// Ends the running turns that are to be gone: what was delivered is kept until it is removed. Says whether there are
+    /// any left.
+    pub fn interrupt(&self, gone: &Gone) -> bool {
+        let turns = self.turns.lock();
+        let running = turns.by_id.values().filter(|turn| is_gone(gone, turn) && turn.state.lock().ended_at.is_none());
+        running.inspect(|turn| turn.interrupt()).count() > 0
+    }
+
+    /// Forgets turns that ended and are gone.
+    pub fn forget(&self, gone: &Gone) {
+        let mut turns = self.turns.lock();
+        let Turns { by_id, ended, .. } = &*turns;
+        let is_gone = |id: &TurnId| by_id.get(id).is_some_and(|turn| is_gone(gone, turn));
+        let places: Vec<usize> =
+            (0..ended.len()).rev().filter(|&at| ended.get(at).is_some_and(|it| is_gone(&it.0))).collect();
+        // From the end on, so that those before it stay in their places.
+        for place in places {
+            turns.forget_at(place);
+        }
+        turns.forget_keys();
+    }
+
     /// Forgets the turns that ended longer than `retain` ago.
     pub fn forget_ended(&self, retain: Duration) {
         let mut turns = self.turns.lock();
@@ -206,9 +242,13 @@ impl LiveTurns {
             }
             turns.forget_oldest(None);
         }
-        let Turns { by_id, by_key, .. } = &mut *turns;
-        by_key.retain(|_, (id, _)| by_id.contains_key(id));
+        turns.forget_keys();
     }
+}
+
+fn is_gone(gone: &Gone, turn: &LiveTurn) -> bool {
+    let head = turn.head();
+    gone.has(&head.company_id, head.conversation_id, head.turn_id)
 }
 
 fn known(turns: &Turns, company: &CompanyId, key: Option<RequestKey<'_>>) -> Result<Option<Arc<LiveTurn>>, Busy> {
@@ -248,6 +288,31 @@ mod tests {
         assert!(turns.known(&own, key("1")).unwrap().is_some());
         assert!(matches!(turns.known(&own, key("2")), Err(Busy::KeyReused)));
         assert!(turns.known(&other, key("1")).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_gone_is_ended_and_forgotten_and_nothing_else() {
+        let turns = LiveTurns::default();
+        let (ended, running) = (turn(), turn());
+        for turn in [&ended, &running] {
+            assert!(turns.admit(turn, Some(RequestKey { key: "key", fingerprint: "1" }), 10, 10).is_ok());
+        }
+        let own = CompanyScope::granted(ended.head().company_id.clone());
+        ended.push(done());
+        turns.release(ended.head());
+        let of = |company: &str| Gone { company: company.parse().unwrap(), conversation: None };
+        let other = of("other");
+        assert!(!turns.interrupt(&other));
+        turns.forget(&other);
+        assert!(turns.get(&own, ended.head().turn_id).is_some());
+        let id = ended.head().conversation_id;
+        let before = Gone { conversation: Some((id, time::OffsetDateTime::UNIX_EPOCH)), ..of("c") };
+        turns.forget(&before);
+        assert!(turns.get(&own, ended.head().turn_id).is_some(), "it began later");
+        let until = time::OffsetDateTime::now_utc() + time::Duration::SECOND;
+        turns.forget(&Gone { conversation: Some((id, until)), ..of("c") });
+        assert!(turns.get(&own, ended.head().turn_id).is_none());
+        assert_eq!((turns.turns.lock().ended_bytes, turns.turns.lock().ended.len()), (0, 0));
     }
 
     #[test]

@@ -45,6 +45,23 @@ pub struct Ranked {
     pub relevance: f32,
 }
 
+/// A hit that was held against the threshold.
+#[derive(Clone, Debug)]
+pub struct Weighed {
+    /// The hit.
+    pub ranked: Ranked,
+    /// Whether it is relevant enough to answer with.
+    pub is_relevant: bool,
+}
+
+/// Which passages a pipeline lets be found.
+pub fn filter_of(settings: &RetrievalSettings, industry: Option<&str>, language: Language) -> Filter {
+    Filter {
+        industry: industry.filter(|_| settings.filter_industry).map(str::to_owned),
+        language: settings.filter_language.then_some(language),
+    }
+}
+
 /// Searches companies' knowledge.
 pub struct Retriever {
     index: Arc<dyn KnowledgeIndex>,
@@ -100,6 +117,23 @@ impl Retriever {
         filter: Filter,
         settings: &RetrievalSettings,
     ) -> Result<Vec<Ranked>, Error> {
+        let weighed = self.weigh(scope, question, embedded, filter, settings).await?;
+        let relevant = weighed.into_iter().filter(|weighed| weighed.is_relevant);
+        Ok(relevant.take(settings.limit).map(|weighed| weighed.ranked).collect())
+    }
+
+    /// All passages that are looked at for a question, best first, and whether each is relevant.
+    ///
+    /// # Errors
+    /// When the index cannot be asked.
+    pub async fn weigh(
+        &self,
+        scope: &CompanyScope,
+        question: &str,
+        embedded: Embedded,
+        filter: Filter,
+        settings: &RetrievalSettings,
+    ) -> Result<Vec<Weighed>, Error> {
         let dense = match embedded {
             Embedded::Vector(vector) => Some(vector),
             Embedded::UnknownLanguage | Embedded::Missing => None,
@@ -115,16 +149,11 @@ impl Retriever {
             limit: settings.limit * 3,
         };
         let hits = self.index.search(scope, &query).await?;
-        let mut ranked: Vec<Ranked> = hits
-            .into_iter()
-            .map(|hit| {
-                let cosine = hit.dense.map(|rank| rank.score);
-                Ranked { relevance: relevance(question, &hit.passage, cosine), hit }
-            })
-            .collect();
-        ranked.retain(|ranked| ranked.relevance >= settings.threshold);
-        ranked.truncate(settings.limit);
-        Ok(ranked)
+        let weigh = |hit: Hit| {
+            let relevance = relevance(question, &hit.passage, hit.dense.map(|rank| rank.score));
+            Weighed { is_relevant: relevance >= settings.threshold, ranked: Ranked { hit, relevance } }
+        };
+        Ok(hits.into_iter().map(weigh).collect())
     }
 
     /// What a turn needs of the knowledge. An index that cannot be asked is said in `degraded`.
@@ -141,10 +170,7 @@ impl Retriever {
         if matches!(embedded, Embedded::Missing) {
             degraded.push(Degraded::Embedder);
         }
-        let filter = Filter {
-            industry: industry.filter(|_| settings.filter_industry).map(str::to_owned),
-            language: settings.filter_language.then_some(language),
-        };
+        let filter = filter_of(settings, industry, language);
         let ranked = match self.search(scope, question, embedded, filter, settings).await {
             Ok(ranked) => ranked,
             Err(error) => {

@@ -37,6 +37,7 @@ async fn a_turn_is_forgotten_when_it_is_stored_and_told_or_is_not_to_be_kept() {
     let sent = Sent {
         event_id: Uuid::now_v7(),
         company_id: turn.company_id.clone(),
+        conversation_id: turn.conversation_id,
         turn_id: turn.turn_id,
         ended_at: OffsetDateTime::now_utc() - Duration::days(3),
     };
@@ -53,6 +54,18 @@ async fn a_turn_is_forgotten_when_it_is_stored_and_told_or_is_not_to_be_kept() {
     assert_eq!(end(&given_up).await, End::Open);
     ledger.dead(Queue::Persist, &message(given_up.event_id), "broken").await.unwrap();
     assert_eq!(end(&given_up).await, End::Kept);
+
+    // One whose conversation was removed after it began, and the first of the conversation that began again.
+    let removed = record("comp_a", "removed", "q", 3);
+    let (id, conversation) = (removed.turn_id, removed.conversation_id);
+    let gone = Sent { event_id: Uuid::now_v7(), turn_id: id, conversation_id: conversation, ..sent.clone() };
+    assert_eq!(end(&gone).await, End::Open);
+    conversations.remove(&scope, conversation, OffsetDateTime::now_utc()).await.unwrap();
+    assert_eq!(end(&gone).await, End::Erased);
+    // Ids of turns tell the time in milliseconds.
+    tokio::time::sleep(std::time::Duration::from_millis(3)).await;
+    let again = Sent { turn_id: record("comp_a", "removed", "q", 4).turn_id, ..gone };
+    assert_eq!(end(&again).await, End::Open);
 
     // One that is older than its company keeps turns, and one whose company is gone.
     let old = Sent { event_id: Uuid::now_v7(), turn_id: record("comp_a", "s", "q", 2).turn_id, ..sent.clone() };

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use time::OffsetDateTime;
 use turnpike::domain::CompanyScope;
-use turnpike::ports::bus::{Account, DeadLetter, Message, Queue};
+use turnpike::ports::bus::{Account, DeadLetter, Message, Queue, Turns};
 use turnpike::ports::ledger::{Ledger, Standing};
 use turnpike::ports::store::Error;
 use uuid::Uuid;
@@ -221,5 +221,20 @@ impl Ledger for MemoryLedger {
             }
         }
         Ok(count)
+    }
+
+    async fn erase_turns(&self, scope: &CompanyScope, turns: Turns) -> Result<u64, Error> {
+        let mut state = self.state.lock();
+        let State { entries, erased, .. } = state.here()?;
+        let suffix = format!(".{}", scope.company());
+        let is_gone = |entry: &mut Entry| {
+            entry.standing != Standing::Done
+                && entry.message.routing_key.ends_with(&suffix)
+                && turns.have(&entry.message.body)
+        };
+        let gone = entries.extract_if(.., is_gone).inspect(|entry| {
+            *erased.entry(entry.queue.name()).or_default() += 1;
+        });
+        Ok(gone.count() as u64)
     }
 }

@@ -3,7 +3,7 @@
 
 use turnpike::domain::conversation::{Conversation, Status, StoredTurn};
 use turnpike::domain::{CompanyScope, TurnId, TurnRecord};
-use turnpike::ports::store::{ConversationStore, Error, Page};
+use turnpike::ports::store::{ConversationStore, Error, Filter, Page};
 
 use super::{Store, record, scope};
 
@@ -86,7 +86,7 @@ pub(super) async fn restores_a_conversation_as_it_was(store: Store) {
     assert_eq!(all_turns(&*store, &scope, 10).await, turns);
     assert_eq!(store.history(&scope, head.conversation_id, 10).await.unwrap(), turns);
     let page = Page { limit: 10, after: None };
-    assert_eq!(store.conversations(&scope, &page).await.unwrap().0, std::slice::from_ref(&head));
+    assert_eq!(store.conversations(&scope, &Filter::default(), &page).await.unwrap().0, std::slice::from_ref(&head));
     // A turn that was stored elsewhere and comes by the bus again has its place already.
     for (turn, messages) in turns.iter().zip([2, 3, 5, 7]) {
         let again = store.append(&scope, &turn.record, None).await.unwrap();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use turnpike::domain::conversation::StoredTurn;
 use turnpike::domain::{CompanyScope, TurnRecord};
-use turnpike::ports::store::{ConversationStore, Erased, Page};
+use turnpike::ports::store::{ConversationStore, Erased, Filter, Page};
 
 use super::{Store, record, scope};
 
@@ -58,7 +58,7 @@ pub(super) async fn keeps_a_turn_until_its_time(store: Store) {
     assert_eq!(store.stored(&scope, &[due.turn_id, kept.turn_id, due_alone.turn_id]).await.unwrap(), [kept.turn_id]);
     let page = Page { limit: 10, after: None };
     assert_eq!(store.turns(&scope, &page).await.unwrap().0, [StoredTurn { sequence: 1, record: kept.clone() }]);
-    let head = store.conversations(&scope, &page).await.unwrap().0;
+    let head = store.conversations(&scope, &Filter::default(), &page).await.unwrap().0;
     assert_eq!(head.iter().map(|head| head.conversation_id).collect::<Vec<_>>(), [kept.conversation_id]);
     // Numbers are not given a second time while the conversation lasts, and a new one begins anew.
     let next = store.append(&scope, &record("comp_a", "mixed", "next", 3), None).await.unwrap();

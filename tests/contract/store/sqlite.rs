@@ -10,7 +10,7 @@ use turnpike::domain::TurnRecord;
 use turnpike::domain::analytics::{Cell, Fact, Grain};
 use turnpike::domain::conversation::{Conversation, StoredTurn};
 use turnpike::ports::directory::Directory;
-use turnpike::ports::store::{ConversationStore, Erased, Page};
+use turnpike::ports::store::{ConversationStore, Erased, Filter, Page};
 
 use super::retention::future;
 use super::{Store, record, scope};
@@ -85,7 +85,7 @@ async fn leaves_no_trace_of_an_erased_company() {
     assert!(!mentions(folder.path(), "canary"));
     assert!(mentions(folder.path(), "sparrow"));
     let page = Page { limit: 1_000, after: None };
-    assert_eq!(store.conversations(&scope("comp_01"), &page).await.unwrap().0.len(), 20);
+    assert_eq!(store.conversations(&scope("comp_01"), &Filter::default(), &page).await.unwrap().0.len(), 20);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::shelf::Row;
 use crate::adapters::sqlite::{Error, nanos_of, time_of, unsigned};
 use crate::domain::CompanyId;
-use crate::ports::bus::{Account, DeadLetter, Message, Queue};
+use crate::ports::bus::{Account, DeadLetter, Message, Queue, Turns};
 
 /// Most messages read ahead at once.
 const READ_AHEAD: usize = 256;
@@ -227,6 +227,33 @@ pub(super) fn erase(connection: &Connection, company: &CompanyId) -> Result<u64,
             "DELETE FROM dead_letters WHERE queue = ? AND company_id = ?",
         ] {
             erased += connection.execute(sql, [queue.name(), company.as_str()])?;
+        }
+        count(connection, queue, Counts { erased, ..Counts::default() })?;
+        all += erased;
+    }
+    Ok(all as u64)
+}
+
+/// Deletes the messages that tell of turns, dead or alive, and says how many.
+pub(super) fn erase_turns(connection: &Connection, company: &CompanyId, turns: Turns) -> Result<u64, Error> {
+    let mut all = 0;
+    for queue in Queue::ALL {
+        let mut erased = 0;
+        for table in ["messages", "dead_letters"] {
+            let select = format!("SELECT number, body FROM {table} WHERE queue = ? AND company_id = ?");
+            let mut statement = connection.prepare_cached(&select)?;
+            let mut rows = statement.query([queue.name(), company.as_str()])?;
+            let mut numbers: Vec<i64> = Vec::new();
+            while let Some(row) = rows.next()? {
+                let body = row.get_ref(1)?.as_blob().map_err(|error| Error::Content(error.to_string()))?;
+                if turns.have(body) {
+                    numbers.push(row.get(0)?);
+                }
+            }
+            let mut delete = connection.prepare_cached(&format!("DELETE FROM {table} WHERE number = ?"))?;
+            for number in numbers {
+                erased += delete.execute([number])?;
+            }
         }
         count(connection, queue, Counts { erased, ..Counts::default() })?;
         all += erased;

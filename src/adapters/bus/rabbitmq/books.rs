@@ -115,15 +115,15 @@ impl Shared {
         Ok((letters.len() + given_up.len()) as u64)
     }
 
-    /// Removes a company's messages from the ledger and from all queues. Says how many, each counted where it is known.
-    pub(super) async fn erase_everywhere(&self, company: &str) -> Result<u64, Error> {
+    /// Removes messages, told by their company and body, from all queues. Says how many, each counted where it is known.
+    pub(super) async fn erase_everywhere(&self, is_gone: &(dyn Fn(&str, &[u8]) -> bool + Sync)) -> Result<u64, Error> {
         let mut erased = 0;
         // From the top of the levels downwards, as messages move: what leaves one is met in the next.
         let levels = (0..LEVELS).rev().map(|level| (self.names.level(level), false));
         let queues = Queue::ALL.into_iter().map(|queue| (self.names.queue(queue), queue == Queue::Deliver));
         for (name, is_of_ledger) in levels.chain(queues).chain([(self.names.dead(), true)]) {
             self.scan(&name, |envelope| {
-                if envelope.company != company {
+                if !is_gone(&envelope.company, &envelope.message.body) {
                     return Found::Keep;
                 }
                 let is_booked =

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use lapin::options::BasicAckOptions;
 use lapin::{Acker, Channel};
 use parking_lot::Mutex;
@@ -69,6 +70,7 @@ struct State {
 struct InWork {
     id: Uuid,
     company: String,
+    body: Bytes,
     is_booked: bool,
     is_erased: bool,
 }
@@ -145,8 +147,8 @@ impl Shelf {
                 continue;
             }
             let number = state.number();
-            let (id, company) = (held.message.id, held.company.clone());
-            let mark = InWork { id, company, is_booked: held.is_booked, is_erased: false };
+            let (id, company, body) = (held.message.id, held.company.clone(), held.message.body.clone());
+            let mark = InWork { id, company, body, is_booked: held.is_booked, is_erased: false };
             state.in_work.insert(number, mark);
             let has_more = !state.ready.is_empty();
             drop(state);
@@ -181,18 +183,19 @@ impl Shelf {
         state.later.retain(|_, held| held.acker.usable());
     }
 
-    /// Removes a company's messages; those in work are not given again and have no effect any more. Says how many there
-    /// were that the ledger does not know.
-    pub(super) fn erase(&self, company: &str) -> u64 {
+    /// Removes messages, told by their company and body; those in work are not given again and have no effect any more.
+    /// Says how many there were that the ledger does not know.
+    pub(super) fn erase(&self, is_gone: &dyn Fn(&str, &[u8]) -> bool) -> u64 {
+        let is_gone_held = |held: &Held| is_gone(&held.company, &held.message.body);
         let mut state = self.state.lock();
         let State { ready, later, in_work, .. } = &mut *state;
         let mut gone: Vec<Held> = Vec::new();
-        let (ours, theirs) = std::mem::take(ready).into_iter().partition(|held| held.company == company);
+        let (ours, theirs) = std::mem::take(ready).into_iter().partition(|held| is_gone_held(held));
         *ready = theirs;
         gone.extend::<VecDeque<Held>>(ours);
-        gone.extend(later.extract_if(.., |_, held| held.company == company).map(|(_, held)| held));
+        gone.extend(later.extract_if(.., |_, held| is_gone_held(held)).map(|(_, held)| held));
         let mut erased = gone.iter().filter(|held| !held.is_booked).count();
-        for mark in in_work.values_mut().filter(|mark| mark.company == company && !mark.is_erased) {
+        for mark in in_work.values_mut().filter(|mark| is_gone(&mark.company, &mark.body) && !mark.is_erased) {
             mark.is_erased = true;
             erased += usize::from(!mark.is_booked);
         }

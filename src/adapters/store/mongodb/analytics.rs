@@ -9,7 +9,7 @@ use super::MongoStore;
 use super::call::LONG;
 use super::codec::{count_in, date_of, from_document, key, nanos_of, time_of, to_document};
 use crate::domain::CompanyScope;
-use crate::domain::analytics::{Cell, Fact, Grain};
+use crate::domain::analytics::{Cell, Fact, Grain, UsageCell};
 use crate::ports::analytics::Analytics;
 use crate::ports::store::Error;
 
@@ -64,6 +64,33 @@ impl Analytics for MongoStore {
         Ok(cells)
     }
 
+    async fn usage(
+        &self,
+        scope: &CompanyScope,
+        from: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<Vec<UsageCell>, Error> {
+        let pipeline = vec![
+            doc! { "$match": {
+                "company_id": scope.company().as_str(),
+                "at_ns": { "$gte": nanos_of(from)?, "$lt": nanos_of(until)? },
+            } },
+            doc! { "$group": {
+                "_id": { "day": "$day", "model": "$model", "is_estimated": "$is_estimated" },
+                "turns": { "$sum": 1_i64 },
+                "input_tokens": { "$sum": "$input_tokens" },
+                "output_tokens": { "$sum": "$output_tokens" },
+            } },
+        ];
+        let found = self.call("usage", async {
+            let found = self.collection(FACTS).await?.aggregate(pipeline).await?;
+            Ok(found.try_collect::<Vec<Document>>().await?)
+        });
+        let mut cells = found.await?.into_iter().map(usage).collect::<Result<Vec<_>, _>>()?;
+        cells.sort_by(|a, b| (a.day, &a.model, a.is_estimated).cmp(&(b.day, &b.model, b.is_estimated)));
+        Ok(cells)
+    }
+
     async fn erase_analytics(&self, scope: &CompanyScope) -> Result<u64, Error> {
         let filter = doc! { "company_id": scope.company().as_str() };
         let deleted = self.call_within(LONG, "erase_analytics", async {
@@ -77,6 +104,33 @@ impl Analytics for MongoStore {
 fn beginning(time: OffsetDateTime, seconds: i64) -> Result<OffsetDateTime, Error> {
     let whole = time.unix_timestamp().div_euclid(seconds) * seconds;
     OffsetDateTime::from_unix_timestamp(whole).map_err(|error| Error::Invalid(error.to_string()))
+}
+
+fn usage(mut document: Document) -> Result<UsageCell, Error> {
+    #[derive(serde::Deserialize)]
+    struct Alike {
+        #[serde(default)]
+        model: Option<String>,
+        // Facts from before tokens were counted do not say.
+        #[serde(default)]
+        is_estimated: Option<bool>,
+    }
+    // A sum of nothing is a number of the smallest kind.
+    let sum = |name: &str| match document.get(name) {
+        Some(Bson::Int32(sum)) => u64::try_from(*sum).unwrap_or_default(),
+        Some(Bson::Int64(sum)) => u64::try_from(*sum).unwrap_or_default(),
+        _ => 0,
+    };
+    let (turns, input_tokens, output_tokens) = (sum("turns"), sum("input_tokens"), sum("output_tokens"));
+    let Some(Bson::Document(mut alike)) = document.remove("_id") else {
+        return Err(Error::Invalid("the database grouped by nothing".to_owned()));
+    };
+    let Some(Bson::DateTime(day)) = alike.remove("day") else {
+        return Err(Error::Invalid("a fact in the database has no day".to_owned()));
+    };
+    let Alike { model, is_estimated } = from_document(alike)?;
+    let is_estimated = is_estimated.unwrap_or_default();
+    Ok(UsageCell { day: time_of(day)?, model, is_estimated, turns, input_tokens, output_tokens })
 }
 
 fn cell(mut document: Document) -> Result<Cell, Error> {

@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use super::MongoStore;
 use super::call::is_duplicate;
 use super::codec::{date_of, key, nanos_of, pause, signed};
-use super::heads::{CONVERSATIONS, Head, Place, assignment};
+use super::heads::{CONVERSATIONS, Head, Place, assignment, status_name};
 use super::turns::{self, TURNS};
 use crate::domain::conversation::Conversation;
 use crate::domain::{CompanyId, ConversationId, TurnId, TurnRecord};
@@ -63,7 +63,19 @@ impl MongoStore {
                 writing.clear(head).await?;
                 continue;
             }
+            // A conversation that was removed has no head, or one of a time after that.
+            let begins_it = head.is_none();
+            let is_late = head.as_ref().is_some_and(|head| record.started_at < head.conversation.created_at);
+            if is_late && self.is_removed(record).await? {
+                return Err(Error::Removed);
+            }
             if let Some(conversation) = writing.count_in(head, record, expires_at).await? {
+                // Whoever removes a conversation writes that down before its head goes. So it is seen here, or this
+                // head goes too.
+                if begins_it && self.is_removed(record).await? {
+                    writing.remove_head(&conversation).await?;
+                    return Err(Error::Removed);
+                }
                 let place = Place { sequence: conversation.last_sequence, message_count: conversation.message_count };
                 writing.finish(record, place, expires_at).await?;
                 return Ok(appended(place, conversation));
@@ -207,6 +219,14 @@ impl Writing {
         )))
     }
 
+    /// Removes a head that nothing but one turn was counted into.
+    async fn remove_head(&mut self, conversation: &Conversation) -> Result<(), Error> {
+        let mut filter = key(&conversation.company_id, &conversation.conversation_id.to_string());
+        filter.insert("last_sequence", signed(conversation.last_sequence)?);
+        self.heads.delete_one(filter).session(&mut self.session).await?;
+        Ok(())
+    }
+
     async fn remove_turn(&mut self, company: &CompanyId, turn: TurnId) -> Result<(), Error> {
         self.turns.delete_one(key(company, &turn.to_string())).session(&mut self.session).await?;
         Ok(())
@@ -234,6 +254,7 @@ fn as_read(head: &Head) -> Result<Document, Error> {
     filter.insert("message_count", signed(conversation.message_count)?);
     filter.insert("updated_ns", nanos_of(conversation.updated_at)?);
     filter.insert("expires_at", head.expires_at);
+    filter.insert("status", status_name(conversation.status));
     Ok(filter)
 }
 

@@ -242,5 +242,6 @@ fn same(error: &Error) -> Error {
     match error {
         Error::Unavailable(text) => Error::Unavailable(text.clone()),
         Error::Invalid(text) => Error::Invalid(text.clone()),
+        Error::Removed => Error::Removed,
     }
 }

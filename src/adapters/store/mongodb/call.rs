@@ -46,6 +46,7 @@ impl MongoStore {
             let kind = match error {
                 Error::Unavailable(_) => "unavailable",
                 Error::Invalid(_) => "invalid",
+                Error::Removed => "removed",
             };
             metrics::counter!("turnpike_store_errors_total", "operation" => operation, "kind" => kind).increment(1);
         }

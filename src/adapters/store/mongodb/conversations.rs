@@ -10,10 +10,11 @@ use super::call::LONG;
 use super::codec::{at_most, id_of, key, not_over, signed};
 use super::documents::DOCUMENTS;
 use super::heads::{self, CONVERSATIONS, Head};
+use super::removal::REMOVED;
 use super::turns::{self, TURNS};
 use crate::domain::conversation::{Conversation, StoredTurn};
 use crate::domain::{CompanyScope, ConversationId, TurnId, TurnRecord};
-use crate::ports::store::{Appended, ConversationStore, Erased, Error, Page};
+use crate::ports::store::{Appended, ConversationStore, Erased, Error, Filter, Page, Removed};
 
 #[async_trait]
 impl ConversationStore for MongoStore {
@@ -58,12 +59,28 @@ impl ConversationStore for MongoStore {
         Ok(found)
     }
 
+    async fn turns_after(
+        &self,
+        scope: &CompanyScope,
+        conversation: ConversationId,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<StoredTurn>, Error> {
+        let mut filter = alive(scope);
+        filter.insert("conversation_id", conversation.to_string());
+        filter.insert("sequence", doc! { "$gt": i64::try_from(after).unwrap_or(i64::MAX) });
+        self.find_turns("turns_after", filter, doc! { "sequence": 1 }, limit).await
+    }
+
     async fn conversations(
         &self,
         scope: &CompanyScope,
+        filter: &Filter,
         page: &Page,
     ) -> Result<(Vec<Conversation>, Option<String>), Error> {
+        let wanted = filter;
         let mut filter = alive(scope);
+        heads::want(&mut filter, wanted)?;
         if let Some(after) = page.after.as_deref().map(heads::Cursor::parse).transpose()? {
             let same = doc! {
                 "updated_ns": after.updated_ns, "conversation_id": { "$lt": after.conversation.to_string() },
@@ -105,6 +122,24 @@ impl ConversationStore for MongoStore {
             Ok(self.collection(CONVERSATIONS).await?.find_one(filter).projection(doc! { "assigned": 0 }).await?)
         });
         found.await?.map(|head| Ok(Head::read(head)?.conversation)).transpose()
+    }
+
+    async fn end(
+        &self,
+        scope: &CompanyScope,
+        id: ConversationId,
+        at: OffsetDateTime,
+    ) -> Result<Option<Conversation>, Error> {
+        self.call("end", self.end_conversation(scope, id, at)).await?;
+        self.conversation(scope, id).await
+    }
+
+    async fn remove(&self, scope: &CompanyScope, id: ConversationId, until: OffsetDateTime) -> Result<Erased, Error> {
+        self.call_within(LONG, "remove", self.remove_conversation(scope, id, until)).await
+    }
+
+    async fn removed(&self, scope: &CompanyScope, ids: &[ConversationId]) -> Result<Vec<Removed>, Error> {
+        self.call("removed", self.removed_conversations(scope.company(), ids)).await
     }
 
     async fn turn(&self, scope: &CompanyScope, id: TurnId) -> Result<Option<StoredTurn>, Error> {
@@ -162,7 +197,8 @@ impl ConversationStore for MongoStore {
             // Heads go first: a turn that is just being stored finds its head gone and goes too.
             let conversations = self.collection(CONVERSATIONS).await?.delete_many(company.clone()).await?.deleted_count;
             let turns = self.collection(TURNS).await?.delete_many(company.clone()).await?.deleted_count;
-            let documents = self.collection(DOCUMENTS).await?.delete_many(company).await?.deleted_count;
+            let documents = self.collection(DOCUMENTS).await?.delete_many(company.clone()).await?.deleted_count;
+            self.collection(REMOVED).await?.delete_many(company).await?;
             Ok(Erased { conversations, turns, documents })
         })
         .await

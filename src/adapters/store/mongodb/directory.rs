@@ -38,6 +38,34 @@ impl Directory for MongoStore {
         Ok(written.await?.upserted_id.is_some())
     }
 
+    async fn add_company(&self, company: &Company) -> Result<bool, Error> {
+        let document = doc! { "_id": company.id.as_str(), "company": to_document(company)? };
+        self.call("add_company", async {
+            match self.collection(COMPANIES).await?.insert_one(document).await {
+                Err(error) if is_duplicate(&error) => Ok(false),
+                inserted => Ok(inserted.map(|_| true)?),
+            }
+        })
+        .await
+    }
+
+    async fn change_company(&self, scope: &CompanyScope, known: &Company, changed: &Company) -> Result<bool, Error> {
+        let id = scope.company().as_str();
+        let update = doc! { "$set": { "company": to_document(changed)? } };
+        self.call("change_company", async {
+            let companies = self.collection(COMPANIES).await?;
+            let Some(stored) = companies.find_one(doc! { "_id": id }).await? else { return Ok(false) };
+            // Compared as what it means, and changed if it is still the same to the letter.
+            let fields = stored.get("company").cloned();
+            if read::<Company>(stored, "company")? != *known {
+                return Ok(false);
+            }
+            let updated = companies.update_one(doc! { "_id": id, "company": fields }, update).await?;
+            Ok(updated.matched_count > 0)
+        })
+        .await
+    }
+
     async fn remove_company(&self, scope: &CompanyScope) -> Result<(u64, u64), Error> {
         let filter = doc! { "company_id": scope.company().as_str() };
         self.call("remove_company", async {

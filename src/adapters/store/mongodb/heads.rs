@@ -6,9 +6,9 @@ use std::fmt;
 use ::mongodb::bson::{Bson, DateTime, Document, doc};
 
 use super::codec::{count_in, from_document, key, nanos_of, signed, to_document};
-use crate::domain::conversation::Conversation;
-use crate::domain::{ConversationId, TurnId};
-use crate::ports::store::Error;
+use crate::domain::conversation::{Conversation, Status};
+use crate::domain::{ConversationId, SessionId, TurnId};
+use crate::ports::store::{Error, Filter};
 
 /// The collection.
 pub(super) const CONVERSATIONS: &str = "conversations";
@@ -101,7 +101,8 @@ impl Head {
             "message_count": signed(head.message_count)?, "last_sequence": signed(head.last_sequence)?,
             "updated_ns": nanos_of(head.updated_at)?,
         };
-        set.extend(all.into_iter().filter(|(field, _)| field == "updated_at"));
+        let changing = ["updated_at", "status", "ended_at", "language", "intent"];
+        set.extend(all.into_iter().filter(|(field, _)| changing.contains(&field.as_str())));
         let mut update = Document::new();
         match self.expires_at {
             Some(end) => _ = set.insert("expires_at", end),
@@ -115,6 +116,14 @@ impl Head {
     }
 }
 
+/// A status as it stands in documents.
+pub(super) fn status_name(status: Status) -> &'static str {
+    match status {
+        Status::Active => "ACTIVE",
+        Status::Ended => "ENDED",
+    }
+}
+
 /// What `assigned` holds of a turn.
 pub(super) fn assignment(turn: TurnId, place: Place) -> Result<Document, Error> {
     Ok(doc! {
@@ -124,6 +133,33 @@ pub(super) fn assignment(turn: TurnId, place: Place) -> Result<Document, Error> 
 
 fn assigned(document: &Document) -> Result<(String, Place), Error> {
     Ok((document.get_str("turn_id").unwrap_or_default().to_owned(), Place::read(document)?))
+}
+
+/// Adds to a query what is wanted of conversations.
+pub(super) fn want(query: &mut Document, wanted: &Filter) -> Result<(), Error> {
+    let texts = [
+        ("channel", wanted.channel.as_deref()),
+        ("status", wanted.status.map(status_name)),
+        ("language", wanted.language.map(|language| language.code())),
+        ("intent", wanted.intent.as_deref()),
+        ("session_id", wanted.session.as_ref().map(SessionId::as_str)),
+    ];
+    for (field, text) in texts {
+        if let Some(text) = text {
+            query.insert(field, text);
+        }
+    }
+    let mut updated = Document::new();
+    if let Some(from) = wanted.from {
+        updated.insert("$gte", nanos_of(from)?);
+    }
+    if let Some(until) = wanted.until {
+        updated.insert("$lt", nanos_of(until)?);
+    }
+    if !updated.is_empty() {
+        query.insert("updated_ns", updated);
+    }
+    Ok(())
 }
 
 /// Where a page of conversations ended: pages are cut by key, so that what comes in between moves none to another.

@@ -21,7 +21,7 @@ use super::MongoStore;
 use super::call::LONG;
 use super::codec::{at_most, count_in, date_of, nanos_of, nanos_to_time, time_of};
 use crate::domain::CompanyScope;
-use crate::ports::bus::{Account, DeadLetter, Message, Queue};
+use crate::ports::bus::{Account, DeadLetter, Message, Queue, Turns};
 use crate::ports::ledger::{Ledger, Standing};
 use crate::ports::store::Error;
 
@@ -198,20 +198,47 @@ impl Ledger for MongoStore {
         self.call_within(LONG, "ledger_erase", async {
             let ledger = self.collection(LEDGER).await?;
             let not_done = doc! { "company_id": company, "state": { "$in": [PENDING, DEAD] } };
-            let erase = doc! {
-                "$set": { "state": ERASED, "at": DateTime::now() },
-                "$unset": {
-                    "company_id": "", "body": "", "routing_key": "", "attempts": "", "first_queued_ns": "",
-                    "reason": "", "lease": "",
-                },
-            };
-            let erased = ledger.update_many(not_done, erase).await?.modified_count;
+            let erased = ledger.update_many(not_done, erased()).await?.modified_count;
             // What is done is still counted, but no longer as anybody's.
             let forget = doc! { "$unset": { "company_id": "" } };
             ledger.update_many(doc! { "company_id": company }, forget).await?;
             Ok(erased)
         })
         .await
+    }
+
+    async fn erase_turns(&self, scope: &CompanyScope, turns: Turns) -> Result<u64, Error> {
+        let not_done = doc! { "company_id": scope.company().as_str(), "state": { "$in": [PENDING, DEAD] } };
+        self.call_within(LONG, "ledger_erase_turns", async {
+            let ledger = self.collection(LEDGER).await?;
+            // What a message tells of stands in its body alone.
+            let mut found = ledger.find(not_done.clone()).projection(doc! { "body": 1 }).await?;
+            let mut ids: Vec<Bson> = Vec::new();
+            while let Some(mut entry) = found.try_next().await? {
+                if matches!(entry.get("body"), Some(Bson::Binary(body)) if turns.have(&body.bytes)) {
+                    ids.extend(entry.remove("_id"));
+                }
+            }
+            let mut count = 0;
+            for some in ids.chunks(BATCH) {
+                let mut gone = not_done.clone();
+                gone.insert("_id", doc! { "$in": some });
+                count += ledger.update_many(gone, erased()).await?.modified_count;
+            }
+            Ok(count)
+        })
+        .await
+    }
+}
+
+/// What takes all that is the company's out of a message that is not done.
+fn erased() -> Document {
+    doc! {
+        "$set": { "state": ERASED, "at": DateTime::now() },
+        "$unset": {
+            "company_id": "", "body": "", "routing_key": "", "attempts": "", "first_queued_ns": "", "reason": "",
+            "lease": "",
+        },
     }
 }
 

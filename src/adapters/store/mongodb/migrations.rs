@@ -17,8 +17,10 @@ const MIGRATIONS: &str = "migrations";
 const NAMESPACE_EXISTS: i32 = 48;
 
 /// The steps, in order. One that was released is never edited.
-const STEPS: &[(&str, &str)] =
-    &[("0001-collections", include_str!("../../../../migrations/mongodb/0001-collections.json"))];
+const STEPS: &[(&str, &str)] = &[
+    ("0001-collections", include_str!("../../../../migrations/mongodb/0001-collections.json")),
+    ("0002-removed", include_str!("../../../../migrations/mongodb/0002-removed.json")),
+];
 
 impl MongoStore {
     /// Does the steps that were not done, and says which.

@@ -10,8 +10,8 @@ use serde::de::value::{Error as NotOne, StrDeserializer};
 use time::OffsetDateTime;
 
 use super::SqliteStore;
-use crate::adapters::sqlite::{self, nanos_of, time_of, unsigned};
-use crate::domain::analytics::{Cell, Fact, Grain};
+use crate::adapters::sqlite::{self, nanos_of, signed, time_of, unsigned};
+use crate::domain::analytics::{Cell, Fact, Grain, UsageCell};
 use crate::domain::{CompanyId, CompanyScope, FinishReason};
 use crate::ports::analytics::Analytics;
 use crate::ports::store::Error;
@@ -47,6 +47,27 @@ impl Analytics for SqliteStore {
         Ok(cells?)
     }
 
+    async fn usage(
+        &self,
+        scope: &CompanyScope,
+        from: OffsetDateTime,
+        until: OffsetDateTime,
+    ) -> Result<Vec<UsageCell>, Error> {
+        let company = scope.company().clone();
+        let (from, until) = (nanos_of(from)?, nanos_of(until)?);
+        // In one line with the other reports.
+        let permit = Arc::clone(&self.reports).acquire_owned().await;
+        let cells = self
+            .database
+            .read(move |connection| {
+                let cells = usage(connection, &company, from, until);
+                drop(permit);
+                cells
+            })
+            .await;
+        Ok(cells?)
+    }
+
     async fn erase_analytics(&self, scope: &CompanyScope) -> Result<u64, Error> {
         let company = scope.company().clone();
         let erased = self
@@ -63,7 +84,8 @@ impl Analytics for SqliteStore {
 fn record(connection: &Connection, company: &CompanyId, fact: &Fact, keep_until: i64) -> Result<(), sqlite::Error> {
     let mut statement = connection.prepare_cached(
         "INSERT INTO facts (company_id, turn_id, ended_at, keep_until, intent, language, finish_reason, is_degraded, \
-         first_token_class) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (company_id, turn_id) DO NOTHING",
+         first_token_class, model, input_tokens, output_tokens, is_estimated) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (company_id, turn_id) DO NOTHING",
     )?;
     statement.execute(params![
         company.as_str(),
@@ -75,6 +97,10 @@ fn record(connection: &Connection, company: &CompanyId, fact: &Fact, keep_until:
         fact.finish_reason.as_str(),
         fact.is_degraded,
         fact.first_token_class,
+        fact.model,
+        signed(fact.input_tokens)?,
+        signed(fact.output_tokens)?,
+        fact.is_estimated,
     ])?;
     Ok(())
 }
@@ -99,6 +125,33 @@ fn cells(
     let mut cells = Vec::new();
     while let Some(row) = rows.next()? {
         cells.push(cell(row)?);
+    }
+    Ok(cells)
+}
+
+/// The sums of days that an index holds in its order.
+const USAGE: &str = "SELECT ended_at - ended_at % 86400000000000, model, is_estimated, count(*), \
+     coalesce(sum(input_tokens), 0), coalesce(sum(output_tokens), 0) FROM facts \
+     WHERE company_id = :company AND ended_at - ended_at % 86400000000000 >= :from \
+     AND ended_at - ended_at % 86400000000000 < :until AND keep_until > :now \
+     GROUP BY ended_at - ended_at % 86400000000000, model, is_estimated";
+
+fn usage(connection: &Connection, company: &CompanyId, from: i64, until: i64) -> Result<Vec<UsageCell>, sqlite::Error> {
+    let mut statement = connection.prepare_cached(USAGE)?;
+    let now = nanos_of(OffsetDateTime::now_utc())?;
+    let mut rows = statement.query(named_params! {
+        ":company": company.as_str(), ":from": from, ":until": until, ":now": now,
+    })?;
+    let mut cells = Vec::new();
+    while let Some(row) = rows.next()? {
+        cells.push(UsageCell {
+            day: time_of(row.get(0)?)?,
+            model: row.get(1)?,
+            is_estimated: row.get::<_, Option<bool>>(2)?.unwrap_or_default(),
+            turns: unsigned(row.get(3)?)?,
+            input_tokens: unsigned(row.get(4)?)?,
+            output_tokens: unsigned(row.get(5)?)?,
+        });
     }
     Ok(cells)
 }
@@ -151,5 +204,10 @@ mod tests {
             assert_eq!(plan.len(), 1, "{plan:?}");
             assert!(plan[0].starts_with(&format!("SEARCH facts USING COVERING INDEX {index} ")), "{plan:?}");
         }
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {USAGE}")).unwrap();
+        let plan: Vec<String> =
+            statement.query_map([Null; 4], |row| row.get("detail")).unwrap().collect::<Result<_, _>>().unwrap();
+        assert_eq!(plan.len(), 1, "{plan:?}");
+        assert!(plan[0].starts_with("SEARCH facts USING COVERING INDEX facts_by_model "), "{plan:?}");
     }
 }

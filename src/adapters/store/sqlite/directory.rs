@@ -44,6 +44,30 @@ impl Directory for SqliteStore {
         Ok(written.await?)
     }
 
+    async fn add_company(&self, company: &Company) -> Result<bool, Error> {
+        let (id, json) = (company.id.clone(), to_json(company)?);
+        let written = self.database.write(move |connection| {
+            let sql = "INSERT INTO companies (company_id, company) VALUES (?, ?) ON CONFLICT DO NOTHING";
+            Ok(connection.prepare_cached(sql)?.execute([id.as_str(), json.as_str()])? > 0)
+        });
+        Ok(written.await?)
+    }
+
+    async fn change_company(&self, scope: &CompanyScope, known: &Company, changed: &Company) -> Result<bool, Error> {
+        let (id, known, json) = (scope.company().clone(), known.clone(), to_json(changed)?);
+        let written = self.database.write(move |connection| {
+            let sql = "SELECT company FROM companies WHERE company_id = ?";
+            if one::<Company>(connection, sql, [id.as_str()])?.is_none_or(|stored| stored != known) {
+                return Ok(false);
+            }
+            connection
+                .prepare_cached("UPDATE companies SET company = ? WHERE company_id = ?")?
+                .execute([json.as_str(), id.as_str()])?;
+            Ok(true)
+        });
+        Ok(written.await?)
+    }
+
     async fn remove_company(&self, scope: &CompanyScope) -> Result<(u64, u64), Error> {
         let company = scope.company().clone();
         let removed = self

@@ -7,11 +7,11 @@ use rusqlite::{Connection, Row, named_params, params};
 use super::turns::{at_most, one};
 use crate::adapters::sqlite::{Error, nanos_of, signed, text_id, time_of, unsigned};
 use crate::domain::conversation::{Conversation, Status};
-use crate::domain::{CompanyId, ConversationId};
-use crate::ports::store;
+use crate::domain::{CompanyId, ConversationId, Language, SessionId};
+use crate::ports::store::{self, Filter};
 
 const HEAD: &str = "SELECT company_id, conversation_id, session_id, channel, status, message_count, last_sequence, \
-                    summary, created_at, updated_at, ended_at FROM conversations";
+                    summary, created_at, updated_at, ended_at, language, intent FROM conversations";
 
 /// Where a page of conversations ended: pages are cut by key, so that what comes in between moves no row to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,15 +38,20 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// Conversations after a cursor, the last updated first, and where the page ends if more follow.
+/// Conversations that are wanted after a cursor, the last updated first, and where the page ends if more follow.
 pub(super) fn conversations(
     connection: &Connection,
     company: &CompanyId,
+    filter: &Filter,
     limit: usize,
     after: Option<Cursor>,
 ) -> Result<(Vec<Conversation>, Option<Cursor>), Error> {
     let mut statement = connection.prepare_cached(&format!(
         "{HEAD} WHERE company_id = :company AND (updated_at, conversation_id) < (:updated_at, :conversation) \
+         AND updated_at >= :from AND updated_at < :until \
+         AND (:channel IS NULL OR channel = :channel) AND (:status IS NULL OR status = :status) \
+         AND (:language IS NULL OR language = :language) AND (:intent IS NULL OR intent = :intent) \
+         AND (:session IS NULL OR session_id = :session) \
          ORDER BY updated_at DESC, conversation_id DESC LIMIT :limit"
     ))?;
     // Without a cursor the page begins at the end of all times.
@@ -56,6 +61,13 @@ pub(super) fn conversations(
         ":company": company.as_str(),
         ":updated_at": updated_at,
         ":conversation": id,
+        ":from": filter.from.map_or(Ok(i64::MIN), nanos_of)?,
+        ":until": filter.until.map_or(Ok(i64::MAX), nanos_of)?,
+        ":channel": filter.channel,
+        ":status": filter.status.map(status_name),
+        ":language": filter.language.map(|language| language.code()),
+        ":intent": filter.intent,
+        ":session": filter.session.as_ref().map(SessionId::as_str),
         // One more than asked for tells whether there is a next page.
         ":limit": at_most(limit.saturating_add(1)),
     })?;
@@ -85,13 +97,32 @@ pub(super) fn conversation(
 /// Writes a head. Of one that is there only the counters and the last moment change, and none of them goes back: the
 /// next turn's number is taken from it.
 pub(super) fn put(connection: &Connection, head: &Conversation) -> Result<(), Error> {
-    let mut statement = connection.prepare_cached(
-        "INSERT INTO conversations (company_id, conversation_id, session_id, channel, status, message_count, \
-         last_sequence, summary, created_at, updated_at, ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (company_id, conversation_id) DO UPDATE SET \
-         message_count = max(message_count, excluded.message_count), \
+    write(
+        connection,
+        head,
+        "message_count = max(message_count, excluded.message_count), \
          last_sequence = max(last_sequence, excluded.last_sequence), updated_at = max(updated_at, excluded.updated_at)",
-    )?;
+    )
+}
+
+/// Writes a head that was made of the one which is there.
+pub(super) fn count_in(connection: &Connection, head: &Conversation) -> Result<(), Error> {
+    write(
+        connection,
+        head,
+        "status = excluded.status, message_count = excluded.message_count, last_sequence = excluded.last_sequence, \
+         updated_at = excluded.updated_at, ended_at = excluded.ended_at, language = excluded.language, \
+         intent = excluded.intent",
+    )
+}
+
+fn write(connection: &Connection, head: &Conversation, if_there: &str) -> Result<(), Error> {
+    let mut statement = connection.prepare_cached(&format!(
+        "INSERT INTO conversations (company_id, conversation_id, session_id, channel, status, message_count, \
+         last_sequence, summary, created_at, updated_at, ended_at, language, intent) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+         ON CONFLICT (company_id, conversation_id) DO UPDATE SET {if_there}"
+    ))?;
     statement.execute(params![
         head.company_id.as_str(),
         head.conversation_id.to_string(),
@@ -104,6 +135,8 @@ pub(super) fn put(connection: &Connection, head: &Conversation) -> Result<(), Er
         nanos_of(head.created_at)?,
         nanos_of(head.updated_at)?,
         head.ended_at.map(nanos_of).transpose()?,
+        head.language.map(|language| language.code()),
+        head.intent,
     ])?;
     Ok(())
 }
@@ -121,6 +154,8 @@ fn head(row: &Row<'_>) -> Result<Conversation, Error> {
         created_at: time_of(row.get(8)?)?,
         updated_at: time_of(row.get(9)?)?,
         ended_at: row.get::<_, Option<i64>>(10)?.map(time_of).transpose()?,
+        language: row.get::<_, Option<String>>(11)?.as_deref().and_then(Language::from_code),
+        intent: row.get(12)?,
     })
 }
 

@@ -44,6 +44,7 @@ pub(super) fn expire(connection: &Connection, now: i64) -> Result<Removed, Error
     let facts = connection
         .prepare_cached("DELETE FROM facts WHERE number IN (SELECT number FROM facts WHERE keep_until <= ? LIMIT ?)")?
         .execute(params![now, BATCH])? as u64;
+    connection.prepare_cached("DELETE FROM removed_conversations WHERE keep_until <= ?")?.execute([now])?;
     let batch = BATCH.unsigned_abs();
     Ok(Removed { conversations, turns, is_partial: turns == batch || facts == batch })
 }

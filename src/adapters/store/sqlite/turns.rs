@@ -2,31 +2,40 @@
 
 use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
-use super::heads;
+use super::{heads, removal};
 use crate::adapters::sqlite::{Error, from_json, nanos_of, signed, text_id, to_json, unsigned};
 use crate::domain::conversation::{Conversation, StoredTurn};
 use crate::domain::{CompanyId, ConversationId, TurnId, TurnRecord};
 use crate::ports::store::Appended;
 
-/// Stores a turn that is not there yet, and says in either case what its place is.
-pub(super) fn append(connection: &Connection, record: TurnRecord, keep_until: Option<i64>) -> Result<Appended, Error> {
+/// Stores a turn that is not there yet, and says in either case what its place is; none for a turn that began before its
+/// conversation was removed.
+pub(super) fn append(
+    connection: &Connection,
+    record: TurnRecord,
+    keep_until: Option<i64>,
+) -> Result<Option<Appended>, Error> {
     let company = &record.company_id;
     if let Some((id, sequence, message_count)) = place_of(connection, company, record.turn_id)? {
         let conversation = heads::conversation(connection, company, id)?
             .ok_or_else(|| Error::Content(format!("turn {} has no conversation", record.turn_id)))?;
-        return Ok(Appended { sequence, message_count, is_first: sequence == 1, conversation });
+        return Ok(Some(Appended { sequence, message_count, is_first: sequence == 1, conversation }));
+    }
+    let started_at = nanos_of(record.started_at)?;
+    if removal::removed_until(connection, company, record.conversation_id)?.is_some_and(|until| started_at <= until) {
+        return Ok(None);
     }
     let known = heads::conversation(connection, company, record.conversation_id)?;
     let head = known.unwrap_or_else(|| Conversation::begun_by(&record)).with(&record);
-    heads::put(connection, &head)?;
+    heads::count_in(connection, &head)?;
     let turn = StoredTurn { sequence: head.last_sequence, record };
     put_turn(connection, &turn, head.message_count, keep_until)?;
-    Ok(Appended {
+    Ok(Some(Appended {
         sequence: head.last_sequence,
         message_count: head.message_count,
         is_first: head.last_sequence == 1,
         conversation: head,
-    })
+    }))
 }
 
 /// Those of the turns that are stored, in the order given.
@@ -60,6 +69,28 @@ pub(super) fn history(
     Ok(turns)
 }
 
+/// Turns of a conversation with sequences above one, in order.
+pub(super) fn after(
+    connection: &Connection,
+    company: &CompanyId,
+    id: ConversationId,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<StoredTurn>, Error> {
+    let mut statement = connection.prepare_cached(
+        "SELECT sequence, record FROM turns WHERE company_id = ? AND conversation_id = ? AND sequence > ? \
+         ORDER BY sequence LIMIT ?",
+    )?;
+    // Sequences end where those of SQLite do.
+    let after = i64::try_from(after).unwrap_or(i64::MAX);
+    let mut rows = statement.query(params![company.as_str(), id.to_string(), after, at_most(limit)])?;
+    let mut turns = Vec::new();
+    while let Some(row) = rows.next()? {
+        turns.push(stored_turn(row)?);
+    }
+    Ok(turns)
+}
+
 /// One turn.
 pub(super) fn turn(connection: &Connection, company: &CompanyId, id: TurnId) -> Result<Option<StoredTurn>, Error> {
     let sql = "SELECT sequence, record FROM turns WHERE company_id = ? AND turn_id = ?";
@@ -80,6 +111,7 @@ pub(super) fn turn_by_idempotency_key(
 pub(super) fn erase(connection: &Connection, company: &CompanyId) -> Result<(u64, u64), Error> {
     let turns = connection.execute("DELETE FROM turns WHERE company_id = ?", [company.as_str()])?;
     let conversations = connection.execute("DELETE FROM conversations WHERE company_id = ?", [company.as_str()])?;
+    connection.execute("DELETE FROM removed_conversations WHERE company_id = ?", [company.as_str()])?;
     Ok((conversations as u64, turns as u64))
 }
 

@@ -13,9 +13,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::domain::key::{self, Wanted};
-use crate::domain::{ApiKey, CompanyScope, KeyScope};
+use crate::domain::{ApiKey, CompanyId, CompanyScope, KeyScope};
 use crate::http::App;
 use crate::http::extract::Path;
+use crate::http::openapi;
 use crate::http::problem::Problem;
 
 /// How long a key works on that another one takes the place of, in seconds: unless the request says otherwise, and at most.
@@ -63,8 +64,7 @@ struct Keys {
 
 /// A key that was made.
 #[derive(Serialize, ToSchema)]
-#[schema(as = MadeKey)]
-pub(super) struct Made {
+pub(super) struct MadeKey {
     /// The key.
     key: Key,
     /// The whole secret. It is told here and never again.
@@ -75,8 +75,7 @@ pub(super) struct Made {
 /// What a new key is to be.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = NewKey, example = json!({"scope": "publishable", "name": "Shop", "origins": ["https://shop.example"]}))]
-struct New {
+struct NewKey {
     /// What it opens: `backend` unless this says otherwise.
     #[serde(default)]
     scope: KeyScope,
@@ -88,7 +87,7 @@ struct New {
     #[schema(max_items = 20)]
     origins: Vec<String>,
     /// Requests per minute, instead of what is usual for its scope.
-    #[schema(value_type = Option<usize>, minimum = 1, maximum = 4_294_967_295_u32)]
+    #[schema(minimum = 1)]
     requests_per_minute: Option<u32>,
     /// When it stops to work; never, unless this says so.
     #[serde(default, with = "time::serde::rfc3339::option")]
@@ -98,8 +97,7 @@ struct New {
 /// How a key is to be replaced.
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = KeyRotation, example = json!({"grace_s": 3600}))]
-struct Rotation {
+struct KeyRotation {
     /// How long the old key works on, in seconds; 24 hours unless this says otherwise.
     #[schema(maximum = 2_592_000)]
     grace_s: Option<u32>,
@@ -111,11 +109,10 @@ struct Rotation {
 /// List a company's keys
 #[utoipa::path(
     get, path = "/api/companies/{company_id}/keys", tag = "Keys", operation_id = "list_keys", security(("bearer" = [])),
-    params(("company_id" = String, Path, description = "The company")),
+    params(("company_id" = CompanyId, Path, description = "The company.")),
     responses(
-        (status = 200, body = Keys),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"),
-        (status = "5XX", body = Problem, content_type = "application/problem+json"),
+        (status = 200, description = "All of them.", body = Keys),
+        openapi::Admission,
     ),
 )]
 async fn list(
@@ -133,12 +130,12 @@ async fn list(
 /// The secret is in the answer and nowhere else.
 #[utoipa::path(
     post, path = "/api/companies/{company_id}/keys", tag = "Keys", operation_id = "add_key", security(("bearer" = [])),
-    params(("company_id" = String, Path, description = "The company")),
-    request_body = New,
+    params(("company_id" = CompanyId, Path, description = "The company.")),
+    request_body(content = NewKey, description = "What it is to be.",
+        example = json!({"scope": "publishable", "name": "Shop", "origins": ["https://shop.example"]})),
     responses(
-        (status = 201, body = Made),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"),
-        (status = "5XX", body = Problem, content_type = "application/problem+json"),
+        (status = 201, description = "The key, with its secret.", body = MadeKey),
+        openapi::Admission, openapi::JsonBody, openapi::Conflict,
     ),
 )]
 async fn add(
@@ -146,12 +143,12 @@ async fn add(
     Path(company_id): Path<String>,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<Made>), Problem> {
+) -> Result<(StatusCode, Json<MadeKey>), Problem> {
     let caller = app.gate.admit(&headers, Some(&company_id), KeyScope::Admin).await?;
-    let New { scope, name, origins, requests_per_minute, expires_at } = super::json(&app, &headers, body).await?;
+    let NewKey { scope, name, origins, requests_per_minute, expires_at } = super::json(&app, &headers, body).await?;
     let wanted = Wanted { scope, name, origins, requests_per_minute, expires_at };
     let (key, secret) = make(&app, &caller.scope, wanted).await?;
-    Ok((StatusCode::CREATED, Json(Made { key: key.into(), secret })))
+    Ok((StatusCode::CREATED, Json(MadeKey { key: key.into(), secret })))
 }
 
 /// Revoke a key
@@ -159,11 +156,10 @@ async fn add(
 /// It stops to work at once here, and within seconds at other gateways.
 #[utoipa::path(
     delete, path = "/api/companies/{company_id}/keys/{prefix}", tag = "Keys", operation_id = "revoke_key", security(("bearer" = [])),
-    params(("company_id" = String, Path, description = "The company"), ("prefix" = String, Path, description = "The key")),
+    params(("company_id" = CompanyId, Path, description = "The company."), ("prefix" = String, Path, description = "How the key begins.")),
     responses(
-        (status = 204, description = "It is gone"),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"),
-        (status = "5XX", body = Problem, content_type = "application/problem+json"),
+        (status = 204, description = "It is gone."),
+        openapi::Admission,
     ),
 )]
 async fn revoke(
@@ -184,12 +180,11 @@ async fn revoke(
 /// brought to where it is used.
 #[utoipa::path(
     post, path = "/api/companies/{company_id}/keys/{prefix}/rotate", tag = "Keys", operation_id = "rotate_key", security(("bearer" = [])),
-    params(("company_id" = String, Path, description = "The company"), ("prefix" = String, Path, description = "The key")),
-    request_body = Rotation,
+    params(("company_id" = CompanyId, Path, description = "The company."), ("prefix" = String, Path, description = "How the key begins.")),
+    request_body(content = KeyRotation, description = "How long the old one works on.", example = json!({"grace_s": 3600})),
     responses(
-        (status = 201, body = Made),
-        (status = "4XX", body = Problem, content_type = "application/problem+json"),
-        (status = "5XX", body = Problem, content_type = "application/problem+json"),
+        (status = 201, description = "The key, with its secret.", body = MadeKey),
+        openapi::Admission, openapi::JsonBody, openapi::Conflict,
     ),
 )]
 async fn rotate(
@@ -197,9 +192,9 @@ async fn rotate(
     Path((company_id, prefix)): Path<(String, String)>,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<Made>), Problem> {
+) -> Result<(StatusCode, Json<MadeKey>), Problem> {
     let caller = app.gate.admit(&headers, Some(&company_id), KeyScope::Admin).await?;
-    let rotation: Rotation = super::json(&app, &headers, body).await?;
+    let rotation: KeyRotation = super::json(&app, &headers, body).await?;
     let grace_s = rotation.grace_s.unwrap_or(GRACE_S.0);
     if grace_s > GRACE_S.1 {
         return Err(Problem::bad_request("invalid_grace", format!("`grace_s` is at most {}", GRACE_S.1)));
@@ -218,7 +213,7 @@ async fn rotate(
         replaced?;
         return Err(Problem::not_found("key"));
     }
-    Ok((StatusCode::CREATED, Json(Made { key: key.into(), secret })))
+    Ok((StatusCode::CREATED, Json(MadeKey { key: key.into(), secret })))
 }
 
 /// Makes a key and keeps it.

@@ -12,7 +12,7 @@ use turnpike::adapters::store::mongodb::MongoStore;
 use turnpike::domain::{CompanyScope, TurnRecord};
 use turnpike::ports::bus::Queue;
 use turnpike::ports::ledger::Ledger;
-use turnpike::ports::store::{ConversationStore, Error, Page};
+use turnpike::ports::store::{ConversationStore, Error, Filter, Page};
 
 use super::Base;
 use super::upkeep::{age, fold};
@@ -263,7 +263,7 @@ async fn an_erased_company_stays_erased_while_a_turn_of_it_is_being_stored() {
     let left: Vec<Document> = turns.find(doc! {}).await.unwrap().try_collect().await.unwrap();
     assert!(left.is_empty(), "{left:?}");
     let page = Page { limit: 10, after: None };
-    assert_eq!(store.conversations(&scope, &page).await.unwrap().0, []);
+    assert_eq!(store.conversations(&scope, &Filter::default(), &page).await.unwrap().0, []);
 }
 
 /// The turn as if it had been inserted after the company's turns were removed.
