@@ -10,7 +10,7 @@ use super::id::TurnId;
 use super::turn::{FinishReason, TurnRecord};
 
 pub use report::{FirstToken, Numbers, Period, Report};
-pub use usage::{DayUsage, ModelUsage, Tokens, UsageCell, UsageReport};
+pub use usage::{DayUsage, ModelUsage, TokenCounts, UsageCell, UsageReport};
 
 /// Upper bounds of the classes that first-token times are counted in, in milliseconds; the last class has none.
 pub const FIRST_TOKEN_CLASSES_MS: [f64; 24] = [

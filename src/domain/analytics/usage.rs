@@ -1,4 +1,4 @@
-//! Tokens by day and by model.
+//! TokenCounts by day and by model.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ pub struct UsageCell {
     pub is_estimated: bool,
     /// Turns.
     pub turns: u64,
-    /// Tokens read by the model.
+    /// TokenCounts read by the model.
     pub input_tokens: u64,
-    /// Tokens written by it.
+    /// TokenCounts written by it.
     pub output_tokens: u64,
 }
 
@@ -26,21 +26,21 @@ pub struct UsageCell {
 #[derive(Clone, Debug, PartialEq, Serialize, utoipa::ToSchema)]
 pub struct UsageReport {
     /// Everything together.
-    pub totals: Tokens,
+    pub totals: TokenCounts,
     /// The same by model, the one with the most tokens first.
     pub models: Vec<ModelUsage>,
     /// All days in order, those without turns too.
     pub days: Vec<DayUsage>,
 }
 
-/// Tokens of some turns.
+/// TokenCounts of some turns.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, utoipa::ToSchema)]
-pub struct Tokens {
+pub struct TokenCounts {
     /// Turns.
     pub turns: u64,
-    /// Tokens read by models.
+    /// TokenCounts read by models.
     pub input_tokens: u64,
-    /// Tokens written by models.
+    /// TokenCounts written by models.
     pub output_tokens: u64,
     /// The share of the tokens that was estimated from the texts' lengths, 0 to 1; none without tokens.
     pub estimated_share: Option<f64>,
@@ -56,7 +56,7 @@ pub struct ModelUsage {
     pub model: Option<String>,
     /// Its tokens.
     #[serde(flatten)]
-    pub tokens: Tokens,
+    pub tokens: TokenCounts,
 }
 
 /// What was used on one day.
@@ -67,7 +67,7 @@ pub struct DayUsage {
     pub day: String,
     /// Its tokens.
     #[serde(flatten)]
-    pub tokens: Tokens,
+    pub tokens: TokenCounts,
     /// The same by model, the one with the most tokens first.
     pub models: Vec<ModelUsage>,
 }
@@ -75,8 +75,8 @@ pub struct DayUsage {
 impl UsageReport {
     /// Adds up the cells of the days from `from` on and before `until`.
     pub fn of(cells: &[UsageCell], from: Date, until: Date) -> Self {
-        let (mut totals, mut models) = (Tokens::default(), BTreeMap::new());
-        let mut by_day: BTreeMap<Date, (Tokens, BTreeMap<Option<String>, Tokens>)> = BTreeMap::new();
+        let (mut totals, mut models) = (TokenCounts::default(), BTreeMap::new());
+        let mut by_day: BTreeMap<Date, (TokenCounts, BTreeMap<Option<String>, TokenCounts>)> = BTreeMap::new();
         for cell in cells {
             let (of_day, models_of_day) = by_day.entry(cell.day.date()).or_default();
             for tokens in [
@@ -97,7 +97,7 @@ impl UsageReport {
     }
 }
 
-impl Tokens {
+impl TokenCounts {
     fn all(&self) -> u64 {
         self.input_tokens + self.output_tokens
     }
@@ -114,7 +114,7 @@ impl Tokens {
     }
 }
 
-fn sorted(models: BTreeMap<Option<String>, Tokens>) -> Vec<ModelUsage> {
+fn sorted(models: BTreeMap<Option<String>, TokenCounts>) -> Vec<ModelUsage> {
     let mut models: Vec<ModelUsage> = models.into_iter().map(|(model, tokens)| ModelUsage { model, tokens }).collect();
     models.sort_by_key(|one| std::cmp::Reverse(one.tokens.all()));
     models
