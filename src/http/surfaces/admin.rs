@@ -2,7 +2,7 @@
 //! the scope that it needs.
 
 mod companies;
-mod conversations;
+pub(super) mod conversations;
 mod documents;
 mod etag;
 mod jobs;

@@ -2,6 +2,7 @@
 //! passed on to the provider that has the model.
 
 mod chat;
+mod chats;
 mod embeddings;
 mod error;
 mod images;
@@ -34,6 +35,7 @@ const OWN: &str = "turnpike";
 pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Errors::openapi())
         .merge(chat::routes())
+        .merge(chats::routes())
         .merge(models::routes())
         .merge(embeddings::routes())
         .merge(images::routes())

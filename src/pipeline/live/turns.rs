@@ -312,7 +312,8 @@ mod tests {
         let until = time::OffsetDateTime::now_utc() + time::Duration::SECOND;
         turns.forget(&Gone { conversation: Some((id, until)), ..of("c") });
         assert!(turns.get(&own, ended.head().turn_id).is_none());
-        assert_eq!((turns.turns.lock().ended_bytes, turns.turns.lock().ended.len()), (0, 0));
+        let left = turns.turns.lock();
+        assert_eq!((left.ended_bytes, left.ended.len()), (0, 0));
     }
 
     #[test]

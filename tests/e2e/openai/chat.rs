@@ -149,3 +149,46 @@ async fn the_same_request_under_one_key_is_one_turn() {
     assert_eq!(first["choices"], second["choices"]);
     assert_eq!(error(ask("Khác?").await.unwrap()).await, (422, "idempotency_key_reused".to_owned()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_is_deleted_by_its_session_its_id_or_one_of_its_completions() {
+    let provider = Provider::start().await;
+    let place = Place::of(&provider.config("mock", &["echo"]));
+    let chat = async |session: &str| -> Value {
+        let body = json!({"model": "turnpike", "messages": question(), "metadata": {"session_id": session}});
+        let answer: Value = place.chat(body).await.json().await.unwrap();
+        place.client.stored_turn(answer["turnpike"]["turn_id"].as_str().unwrap()).await;
+        answer
+    };
+    let answers = [chat("a").await, chat("b").await, chat("c").await, chat("kept").await];
+    let by_id = answers[1]["turnpike"]["conversation_id"].as_str().unwrap();
+    let by_completion = answers[2]["id"].as_str().unwrap();
+    let delete = async |query: &str, body: Option<Value>| {
+        let url = place.server.url(&format!("/v1/chats/delete{query}"));
+        let request = crate::support::client::http().delete(url).bearer_auth(&place.key);
+        body.iter().fold(request, |request, body| request.json(body)).send().await.unwrap()
+    };
+    for (query, body, answer) in [
+        ("?session_id=a".to_owned(), None, &answers[0]),
+        (format!("?chat_id={by_id}"), None, &answers[1]),
+        (String::new(), Some(json!({"chat_id": by_completion})), &answers[2]),
+    ] {
+        let response = delete(&query, body.clone()).await;
+        assert_eq!(response.status(), 200, "{query}");
+        let deleted: Value = response.json().await.unwrap();
+        let expected = json!({
+            "object": "chat.deleted", "id": answer["turnpike"]["conversation_id"], "deleted": true, "turns": 1,
+        });
+        assert_eq!(deleted, expected);
+        assert_eq!(error(delete(&query, body).await).await, (404, "not_found".to_owned()), "{query} a second time");
+    }
+    let left: Vec<Value> = place.client.stored().await.concat();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0]["session_id"], "kept");
+    // The session is as new: the model is told nothing of what was deleted.
+    chat("a").await;
+    assert_eq!(provider.last_body()["messages"].as_array().unwrap().len(), 2);
+    let missing = (400, "missing_required_parameter".to_owned());
+    assert_eq!(error(delete("", None).await).await, missing);
+    assert_eq!(error(delete("?session_id=a&chat_id=b", None).await).await, missing);
+}

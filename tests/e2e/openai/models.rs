@@ -126,7 +126,7 @@ async fn the_services_own_model_embeds() {
     let api = Api::start(MODELS).await;
     let place = Place::with("", &api).await;
     let body = json!({"model": "turnpike", "input": "xin chào"});
-    assert_eq!(error(place.post("/v1/embeddings", &body).await).await, (501, "no_embedder".to_owned()));
+    assert_eq!(error(place.post("/v1/embeddings", &body).await).await, (404, "model_not_found".to_owned()));
     let Some(dir) = models("the_services_own_model_embeds") else { return };
     let settings = format!("[embedder]\nenabled = true\nmodels_dir = {:?}\n", dir.display().to_string());
     let place = Place::with(&settings, &api).await;

@@ -276,15 +276,21 @@ async fn remove(
 ) -> Result<Json<ConversationReceipt>, Problem> {
     let caller = app.gate.admit(&headers, Some(&company_id), KeyScope::Backend).await?;
     let id: ConversationId = conversation_id.parse().map_err(|_| Problem::not_found("conversation"))?;
+    let receipt = erase(app, caller.scope, id).await?;
+    receipt.map(Json).ok_or_else(|| Problem::not_found("conversation"))
+}
+
+/// Removes a conversation. None says that there was nothing of it.
+pub(in crate::http::surfaces) async fn erase(
+    app: Arc<App>,
+    scope: CompanyScope,
+    id: ConversationId,
+) -> Result<Option<ConversationReceipt>, Problem> {
     // A client that goes away does not leave a conversation removed by half.
-    let removing =
-        tasks::spawn("remove conversation", async move { app.erasure.conversation(&caller.scope, id).await });
+    let removing = tasks::spawn("remove conversation", async move { app.erasure.conversation(&scope, id).await });
     let failed = || Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "something went wrong on our side");
     let receipt = removing.await.ok().flatten().ok_or_else(failed)??;
-    if receipt.turns == 0 && receipt.messages == 0 {
-        return Err(Problem::not_found("conversation"));
-    }
-    Ok(Json(receipt))
+    Ok((receipt.turns > 0 || receipt.messages > 0).then_some(receipt))
 }
 
 async fn find(app: &App, scope: &CompanyScope, id: &str) -> Result<Conversation, Problem> {

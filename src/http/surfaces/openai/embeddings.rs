@@ -159,7 +159,7 @@ async fn own(app: &App, bytes: &Bytes) -> Result<Response, Problem> {
     let request: EmbeddingRequest = body::parse(bytes)?;
     let embedder = app.engine.retriever().embedder().ok_or_else(|| {
         let detail = "this service has no embedding model; `turnpike models pull` brings one";
-        Problem::new(StatusCode::NOT_IMPLEMENTED, "no_embedder", detail).about("model")
+        Problem::new(StatusCode::NOT_FOUND, "model_not_found", detail).about("model")
     })?;
     let length = embedder.model().dimensions;
     if request.dimensions.is_some_and(|wanted| usize::try_from(wanted) != Ok(length)) {
