@@ -19,9 +19,10 @@ pub(super) async fn company(from: &Backends, scope: &CompanyScope) -> Result<Com
     found.ok_or_else(|| Error::NoCompany(scope.company().clone()))
 }
 
-/// Its keys, oldest first.
+/// Its keys, oldest first. When one was used last is left behind: it goes on changing where the key is used.
 pub(super) async fn keys(from: &Backends, scope: &CompanyScope) -> Result<Vec<ApiKey>, Error> {
     let mut keys = from.directory.keys(scope).await?;
+    keys.iter_mut().for_each(|key| key.last_used_at = None);
     keys.sort_by(|a, b| (a.created_at, &a.hash).cmp(&(b.created_at, &b.hash)));
     Ok(keys)
 }

@@ -54,7 +54,7 @@ async fn each_malformed_request_gets_its_own_answer() {
         (client.get(path).await, 405, "method_not_allowed"),
         (client.get("/nowhere").await, 404, "not_found"),
         (client.get("/api/companies/acme/conversations/x").await, 404, "not_found"),
-        (client.get("/api/companies/acme/conversations?cursor=%00zzz").await, 400, "invalid"),
+        (client.get("/api/companies/acme/conversations?cursor=%00zzz").await, 400, "invalid_cursor"),
     ];
     for (n, (response, status, code)) in cases.into_iter().enumerate() {
         assert_eq!(problem(response).await, (status, code.to_owned()), "case {n}");

@@ -75,7 +75,9 @@ async fn delete(
             body::parse::<Option<Doomed>>(&bytes)?.unwrap_or_default()
         }
     };
-    let doomed = Doomed { chat_id: query.chat_id.or(sent.chat_id), session_id: query.session_id.or(sent.session_id) };
+    let first = |one: Option<String>, other: Option<String>| one.or(other).filter(|id| !id.is_empty());
+    let doomed =
+        Doomed { chat_id: first(query.chat_id, sent.chat_id), session_id: first(query.session_id, sent.session_id) };
     let id = conversation(&app, &caller.scope, &doomed).await?;
     let receipt = conversations::erase(Arc::clone(&app), caller.scope, id).await?;
     let receipt = receipt.ok_or_else(|| Problem::not_found("chat"))?;

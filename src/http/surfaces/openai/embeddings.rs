@@ -52,6 +52,7 @@ struct EmbeddingRequest {
     input_type: Option<InputType>,
     /// Not for the service's own model, whose vectors have the length that they have.
     #[serde(default)]
+    #[schema(value_type = Option<u64>, maximum = 4_294_967_295_u64)]
     dimensions: Option<u32>,
 }
 

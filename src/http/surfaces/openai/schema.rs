@@ -30,17 +30,18 @@ pub(super) struct ChatRequest {
     pub(super) temperature: Option<f32>,
     /// Most tokens to write.
     #[serde(default)]
-    #[schema(minimum = 1)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 4_294_967_295_u64)]
     pub(super) max_tokens: Option<u32>,
     /// The same by its newer name, which wins.
     #[serde(default)]
-    #[schema(minimum = 1)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 4_294_967_295_u64)]
     pub(super) max_completion_tokens: Option<u32>,
     /// Whether the model thinks before it answers.
     #[serde(default)]
     pub(super) enable_thinking: Option<bool>,
     /// Most tokens to think.
     #[serde(default)]
+    #[schema(value_type = Option<u64>, maximum = 4_294_967_295_u64)]
     pub(super) thinking_budget: Option<u32>,
     /// Who asks, in the client's system: the turn's session, unless `metadata` names one.
     #[serde(default)]
