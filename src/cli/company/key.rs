@@ -27,7 +27,7 @@ pub(in crate::cli) enum Command {
         /// What people call it
         #[arg(long)]
         name: Option<String>,
-        /// An origin whose pages may use it, such as https://shop.example; a publishable key needs at least one
+        /// An origin whose pages may use it, such as `https://shop.example`; a publishable key needs at least one
         #[arg(long = "origin", value_name = "ORIGIN")]
         origins: Vec<String>,
         /// Requests per minute, instead of what is usual for its scope
