@@ -9,6 +9,7 @@ pub mod key;
 pub mod knowledge;
 pub mod language;
 pub mod text;
+pub mod told;
 pub mod turn;
 pub mod webhook;
 

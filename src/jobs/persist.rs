@@ -17,16 +17,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use time::OffsetDateTime;
 
 use self::lanes::Lanes;
 use self::order::Order;
 use super::retry::Policy;
 use super::runner::{DiscardReason, Job, Outcome};
 use crate::config;
-use crate::domain::conversation::{self, Status};
+use crate::domain::conversation;
 use crate::domain::event::WORKER;
-use crate::domain::{CompanyScope, ConversationId, Event, EventType, FinishReason, TurnId, TurnRecord};
+use crate::domain::told::{Created, MessageCreated, Updated};
+use crate::domain::{CompanyScope, ConversationId, Event, EventType, TurnId, TurnRecord};
 use crate::ports::bus::{Message, Queue};
 use crate::ports::directory::Directory;
 use crate::ports::store::{self, Appended, ConversationStore};
@@ -175,56 +175,6 @@ impl Job for Persist {
     }
 }
 
-/// What a webhook of `conversation.updated` says.
-#[derive(Serialize)]
-struct Updated<'a> {
-    #[serde(flatten)]
-    conversation: Head<'a>,
-    status: Status,
-    message_count: u64,
-    sequence: u64,
-    turn_id: String,
-    language: Option<&'static str>,
-    intent: Option<&'a str>,
-    finish_reason: FinishReason,
-    #[serde(with = "time::serde::rfc3339::option")]
-    ended_at: Option<OffsetDateTime>,
-    summary: &'a str,
-    messages: Vec<conversation::Message>,
-}
-
-/// What a webhook of `conversation.created` says.
-#[derive(Serialize)]
-struct Created<'a> {
-    #[serde(flatten)]
-    conversation: Head<'a>,
-    status: Status,
-    turn_id: String,
-    language: Option<&'static str>,
-    summary: &'a str,
-    #[serde(with = "time::serde::rfc3339")]
-    created_at: OffsetDateTime,
-}
-
-/// What a webhook of `message.created` says.
-#[derive(Serialize)]
-struct MessageCreated<'a> {
-    #[serde(flatten)]
-    conversation: Head<'a>,
-    sequence: u64,
-    turn_id: String,
-    message: conversation::Message,
-}
-
-/// Which conversation it is.
-#[derive(Clone, Copy, Serialize)]
-struct Head<'a> {
-    company_id: &'a str,
-    conversation_id: uuid::Uuid,
-    session_id: &'a str,
-    channel: &'a str,
-}
-
 /// `conversation.updated`, always; the other events for those who listen. One message costs the bus about as much as
 /// the turn itself, so what nobody listens to is not published.
 fn follow_ups(
@@ -233,25 +183,10 @@ fn follow_ups(
     appended: &Appended,
     wanted: &[EventType],
 ) -> Result<Vec<Message>, Error> {
-    let head = Head {
-        company_id: record.company_id.as_str(),
-        conversation_id: record.conversation_id.as_uuid(),
-        session_id: record.session_id.as_str(),
-        channel: &record.channel,
-    };
     let conversation = &appended.conversation;
-    let turn_id = record.turn_id.to_string();
-    let language = record.language.map(|it| it.code());
     let mut follow_ups = Vec::new();
     if appended.is_first && wanted.contains(&EventType::ConversationCreated) {
-        let data = Created {
-            conversation: head,
-            status: Status::Active,
-            turn_id: turn_id.clone(),
-            language,
-            summary: &conversation.summary,
-            created_at: record.started_at,
-        };
+        let data = Created::by_turn(conversation, record);
         follow_ups.push(message_of(event, record, EventType::ConversationCreated, "", &data)?);
     }
     let messages = conversation::messages_of(record);
@@ -261,28 +196,11 @@ fn follow_ups(
                 conversation::Role::User => "user",
                 conversation::Role::Assistant => "assistant",
             };
-            let data = MessageCreated {
-                conversation: head,
-                sequence: appended.sequence,
-                turn_id: turn_id.clone(),
-                message: message.clone(),
-            };
+            let data = MessageCreated::by_turn(record, appended.sequence, message);
             follow_ups.push(message_of(event, record, EventType::MessageCreated, discriminator, &data)?);
         }
     }
-    let data = Updated {
-        conversation: head,
-        status: conversation.status,
-        message_count: appended.message_count,
-        sequence: appended.sequence,
-        turn_id,
-        language,
-        intent: record.intent.as_ref().map(|it| it.intent.as_str()),
-        finish_reason: record.finish_reason,
-        ended_at: conversation.ended_at,
-        summary: &conversation.summary,
-        messages,
-    };
+    let data = Updated::by_turn(conversation, record, appended.sequence, appended.message_count, messages);
     follow_ups.push(message_of(event, record, EventType::ConversationUpdated, "", &data)?);
     Ok(follow_ups)
 }
