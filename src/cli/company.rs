@@ -80,16 +80,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             let directory = Stores::open(&settings)?.directory;
             let now = OffsetDateTime::now_utc();
             let known = directory.company(&id).await?;
-            let known = known.unwrap_or_else(|| Company {
-                id: id.clone(),
-                name: id.to_string(),
-                industry: None,
-                languages: Vec::new(),
-                pipeline: None,
-                description: None,
-                retention_days: None,
-                created_at: now,
-            });
+            let known = known.unwrap_or_else(|| Company::new(id.clone(), now));
             let company = Company {
                 name: name.unwrap_or(known.name),
                 industry: industry.or(known.industry),

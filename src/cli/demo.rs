@@ -69,14 +69,11 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
         toml::from_str(file.context("the sample company is not part of this build")?)?
     };
     let company = Company {
-        id: sample.id,
         name: sample.name,
         industry: Some(sample.industry),
         languages: sample.languages,
-        pipeline: None,
         description: Some(sample.description),
-        retention_days: None,
-        created_at: OffsetDateTime::now_utc(),
+        ..Company::new(sample.id, OffsetDateTime::now_utc())
     };
     parts.stores.directory.put_company(&company).await?;
     bring_knowledge(&settings, &parts, &company).await?;

@@ -30,6 +30,20 @@ pub struct Company {
 }
 
 impl Company {
+    /// A company of which nothing is known but its id.
+    pub fn new(id: CompanyId, created_at: OffsetDateTime) -> Self {
+        Self {
+            name: id.to_string(),
+            id,
+            industry: None,
+            languages: Vec::new(),
+            pipeline: None,
+            description: None,
+            retention_days: None,
+            created_at,
+        }
+    }
+
     /// Until when a turn that ended at `end` is kept.
     pub fn keep_until(&self, end: OffsetDateTime) -> Option<OffsetDateTime> {
         end.checked_add(time::Duration::days(i64::from(self.retention_days?)))

@@ -103,16 +103,7 @@ mod tests {
     use super::*;
 
     fn company(id: &str) -> Company {
-        Company {
-            id: id.parse().unwrap(),
-            name: id.to_owned(),
-            industry: None,
-            languages: Vec::new(),
-            pipeline: None,
-            description: None,
-            retention_days: None,
-            created_at: OffsetDateTime::UNIX_EPOCH,
-        }
+        Company::new(id.parse().unwrap(), OffsetDateTime::UNIX_EPOCH)
     }
 
     #[test]

@@ -398,16 +398,7 @@ impl Directory for MemoryStore {
 
     async fn company(&self, id: &CompanyId) -> Result<Option<Company>, Error> {
         self.works()?;
-        Ok((!*self.is_removed.lock()).then(|| Company {
-            id: id.clone(),
-            name: id.to_string(),
-            industry: None,
-            languages: Vec::new(),
-            pipeline: None,
-            description: None,
-            retention_days: None,
-            created_at: OffsetDateTime::UNIX_EPOCH,
-        }))
+        Ok((!*self.is_removed.lock()).then(|| Company::new(id.clone(), OffsetDateTime::UNIX_EPOCH)))
     }
 
     async fn put_company(&self, _: &Company) -> Result<bool, Error> {

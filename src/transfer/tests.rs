@@ -57,14 +57,11 @@ fn encoder(fingerprint: &str) -> Encoder {
 
 fn company(retention_days: Option<u32>) -> Company {
     Company {
-        id: id(),
         name: "Bến Sen".into(),
         industry: Some("banking".into()),
         languages: vec!["vi".parse().unwrap()],
-        pipeline: None,
-        description: None,
         retention_days,
-        created_at: datetime!(2026-01-02 03:04:05.123456789 UTC),
+        ..Company::new(id(), datetime!(2026-01-02 03:04:05.123456789 UTC))
     }
 }
 

@@ -84,16 +84,7 @@ fn embedded(dir: &Path) -> Backends {
 
 async fn fill(backends: &Backends) {
     let mut dice = Dice(0x2545_f491_4f6c_dd1d);
-    let company = Company {
-        id: scope().company().clone(),
-        name: "Acme".into(),
-        industry: None,
-        languages: Vec::new(),
-        pipeline: None,
-        description: None,
-        retention_days: None,
-        created_at: OffsetDateTime::now_utc(),
-    };
+    let company = Company::new(scope().company().clone(), OffsetDateTime::now_utc());
     backends.directory.put_company(&company).await.unwrap();
     let (mut documents, mut passages) = (Vec::new(), Vec::new());
     for n in 0..DOCUMENTS {

@@ -172,17 +172,7 @@ async fn add(
         retention_days: Some(retention_days),
     };
     let now = OffsetDateTime::now_utc();
-    let new = Company {
-        name: id.to_string(),
-        id,
-        industry: None,
-        languages: Vec::new(),
-        pipeline: None,
-        description: None,
-        retention_days: None,
-        created_at: now,
-    };
-    let company = settings.apply(&app, new)?;
+    let company = settings.apply(&app, Company::new(id, now))?;
     if !app.directory.add_company(&company).await? {
         let detail = format!("there is a company {} already", company.id);
         return Err(Problem::new(StatusCode::CONFLICT, "company_exists", detail));
