@@ -1,18 +1,23 @@
 //! From a request to a company: by key, by the operator's token, or in open mode by the name alone. The only place of the
 //! HTTP face that grants a [`CompanyScope`].
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+mod origin;
+mod remembered;
+
+pub(super) use origin::is_of_this_machine;
+
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 use moka::future::Cache;
 use time::OffsetDateTime;
+
+use origin::is_own_site;
+use remembered::Remembered;
 
 use super::problem::Problem;
 use super::token::{self, Token};
@@ -22,19 +27,12 @@ use crate::ports::directory::Directory;
 use crate::ports::store::Error;
 use crate::runtime::tasks;
 
-/// How long a company or key is believed before the directory is asked again.
-const FRESH: Duration = Duration::from_secs(5);
-/// How long it is believed when the directory does not answer.
-const STALE: Duration = Duration::from_secs(24 * 3600);
-/// How long a request waits for the directory when something is known, and when nothing is.
-const PATIENCE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 /// Between two notes of a key's use.
 const TOUCH: Duration = Duration::from_secs(60);
 /// How long such a note may take; the next one is as good.
 const TOUCH_PATIENCE: Duration = Duration::from_secs(10);
-/// What is said to whoever sends no key.
-const NO_KEY: &str = "send the company's key as `Authorization: Bearer KEY`";
-/// Companies and keys remembered.
+
+/// Keys whose limits and use are remembered.
 const CAPACITY: u64 = 100_000;
 
 /// Who asks: a company, and the right to its data.
@@ -215,35 +213,31 @@ impl Gate {
         needed: KeyScope,
     ) -> Result<Caller, Problem> {
         self.refuse_foreign_pages(headers)?;
-        if self.mode == AuthMode::Keys && secret.is_none() {
-            return Err(unauthorized(NO_KEY));
-        }
-        let is_token = |secret: &&str| self.mode == AuthMode::Keys && token::is_packed(secret);
-        let token = secret.filter(is_token).map(unpacked).transpose()?;
+        let secret = match self.mode {
+            AuthMode::Open => None,
+            AuthMode::Keys => {
+                Some(secret.ok_or_else(|| unauthorized("send the company's key as `Authorization: Bearer KEY`"))?)
+            }
+        };
+        let token = secret.filter(|secret| token::is_packed(secret)).map(unpacked).transpose()?;
         let secret = token.as_ref().map(|token| token.key.as_str()).or(secret);
         let named: Option<CompanyId> = named
             .map(str::parse)
             .transpose()
             .map_err(|error| Problem::bad_request("invalid_company_id", format!("{error}")))?;
-        let (id, access) = match (self.mode, secret) {
-            (AuthMode::Open, _) => match named {
-                Some(id) => (id, Access::Open),
-                None => (self.only_company().await?, Access::Open),
-            },
-            (AuthMode::Keys, Some(secret)) if self.is_operator(secret) => {
-                let named =
-                    named.ok_or_else(|| Problem::bad_request("company_missing", "name the company in `company_id`"))?;
-                (named, Access::Operator)
+        let (id, access) = match (secret, named) {
+            (None, Some(named)) => (named, Access::Open),
+            (None, None) => (self.only_company().await?, Access::Open),
+            (Some(secret), named) if self.is_operator(secret) => {
+                let missing = || Problem::bad_request("company_missing", "name the company in `company_id`");
+                (named.ok_or_else(missing)?, Access::Operator)
             }
-            (AuthMode::Keys, Some(secret)) => {
+            (Some(secret), named) => {
                 let key = self.key(secret, named.as_ref()).await?;
                 check(&key, headers, needed)?;
                 self.count_key(&key).await?;
                 self.touch(&key).await;
                 (key.company_id.clone(), Access::Key(key))
-            }
-            (AuthMode::Keys, None) => {
-                return Err(unauthorized(NO_KEY));
             }
         };
         let company =
@@ -395,120 +389,10 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("Bearer").then(|| secret.trim())
 }
 
-/// Whether an origin is that of a page which this machine serves, on whatever port.
-pub(super) fn is_of_this_machine(origin: &HeaderValue) -> bool {
-    let authority = origin.to_str().ok().and_then(|origin| {
-        let (scheme, authority) = origin.split_once("://")?;
-        matches!(scheme, "http" | "https").then_some(authority)
-    });
-    authority.is_some_and(is_loopback)
-}
-
-/// Whether a request was meant for this machine by its own name, and not sent by a page of another origin. A name of
-/// someone else's that leads to a loopback address (DNS rebinding) shows in `Host`, a foreign page's form or script in
-/// `Origin`.
-fn is_own_site(headers: &HeaderMap, origins: &[String]) -> bool {
-    let mut has_host = false;
-    for value in headers.get_all(header::HOST) {
-        has_host = true;
-        if !value.to_str().is_ok_and(is_loopback) {
-            return false;
-        }
-    }
-    headers.get_all(header::ORIGIN).iter().all(|origin| {
-        has_host && (is_of_this_machine(origin) || origins.iter().any(|set| origin.as_bytes() == set.as_bytes()))
-    })
-}
-
-/// Whether a `host:port` names this machine.
-fn is_loopback(host: &str) -> bool {
-    let Ok(authority) = host.parse::<Authority>() else { return false };
-    if host.contains('@') {
-        return false;
-    }
-    let name = authority.host();
-    match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
-        Some(address) => address.parse::<Ipv6Addr>().is_ok_and(|address| address.is_loopback()),
-        None => {
-            name.eq_ignore_ascii_case("localhost")
-                || name.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback())
-        }
-    }
-}
-
-/// Rows of the directory, believed for a while, and longer when the directory is away: a stalled database must not stop
-/// streams.
-struct Remembered<T> {
-    fresh: Cache<String, Option<Arc<T>>>,
-    stale: Cache<String, Arc<T>>,
-    /// How often something was forgotten.
-    forgotten: AtomicU64,
-}
-
-impl<T: Send + Sync + 'static> Remembered<T> {
-    fn new() -> Self {
-        let builder = || Cache::builder().max_capacity(CAPACITY);
-        Self {
-            fresh: Cache::builder().max_capacity(CAPACITY).time_to_live(FRESH).build(),
-            stale: builder().time_to_live(STALE).build(),
-            forgotten: AtomicU64::new(0),
-        }
-    }
-
-    async fn forget(&self, key: &str) {
-        self.forgotten.fetch_add(1, Ordering::SeqCst);
-        self.fresh.invalidate(key).await;
-        self.stale.invalidate(key).await;
-    }
-
-    async fn get(
-        &self,
-        key: &str,
-        ask: impl Future<Output = Result<Option<T>, Error>> + Send,
-    ) -> Result<Option<Arc<T>>, Problem> {
-        if let Some(known) = self.fresh.get(key).await {
-            return Ok(known);
-        }
-        let stale = self.stale.get(key).await;
-        let forgotten = self.forgotten.load(Ordering::SeqCst);
-        let patience = if stale.is_some() { PATIENCE.0 } else { PATIENCE.1 };
-        let reason = match tokio::time::timeout(patience, ask).await {
-            Ok(Ok(found)) => {
-                let found = found.map(Arc::new);
-                if forgotten != self.forgotten.load(Ordering::SeqCst) {
-                    // It may have been read before the change that made it to be forgotten.
-                    return Ok(found);
-                }
-                self.fresh.insert(key.to_owned(), found.clone()).await;
-                match &found {
-                    Some(found) => self.stale.insert(key.to_owned(), Arc::clone(found)).await,
-                    None => self.stale.invalidate(key).await,
-                }
-                return Ok(found);
-            }
-            Ok(Err(error)) => error.to_string(),
-            Err(_) => "it did not answer in time".to_owned(),
-        };
-        tracing::warn!(reason, "the directory did not answer");
-        match stale {
-            Some(known) => {
-                if forgotten == self.forgotten.load(Ordering::SeqCst) {
-                    // Asked again after the usual while, not by every request.
-                    self.fresh.insert(key.to_owned(), Some(Arc::clone(&known))).await;
-                }
-                Ok(Some(known))
-            }
-            None => {
-                Err(Problem::unavailable("directory_unavailable", "companies and keys cannot be looked up right now"))
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderName;
+    use axum::http::{HeaderName, HeaderValue};
 
     fn headers(all: &[(HeaderName, &str)]) -> HeaderMap {
         all.iter().map(|(name, value)| (name.clone(), HeaderValue::from_str(value).unwrap())).collect()
@@ -527,55 +411,5 @@ mod tests {
             assert_eq!(bearer(&headers(&[(header::AUTHORIZATION, value)])), secret, "{value:?}");
         }
         assert_eq!(bearer(&HeaderMap::new()), None);
-    }
-
-    #[test]
-    fn only_names_of_this_machine_are_its_own_site() {
-        for host in ["localhost", "LocalHost:8080", "127.0.0.1", "127.8.9.10:1", "[::1]", "[::1]:8080"] {
-            assert!(is_own_site(&headers(&[(header::HOST, host)]), &[]), "{host}");
-        }
-        for host in [
-            "example.com",
-            "localhost.example.com:8080",
-            "127.0.0.1.example.com",
-            "10.0.0.1",
-            "[::2]",
-            "a@localhost",
-            "",
-        ] {
-            assert!(!is_own_site(&headers(&[(header::HOST, host)]), &[]), "{host}");
-        }
-        assert!(is_own_site(&HeaderMap::new(), &[]));
-    }
-
-    #[test]
-    fn an_origin_has_to_be_of_this_machine_or_set() {
-        let asked =
-            |host: &str, origin: &str| is_own_site(&headers(&[(header::HOST, host), (header::ORIGIN, origin)]), &[]);
-        assert!(asked("localhost:8080", "http://localhost:8080"));
-        assert!(asked("[::1]:8080", "http://[::1]:8080"));
-        for origin in ["http://localhost:3000", "http://127.0.0.1:8080", "https://[::1]"] {
-            assert!(asked("localhost:8080", origin), "{origin}");
-        }
-        for origin in [
-            "https://example.com",
-            "http://localhost.example.com",
-            "http://127.0.0.1.example.com:8080",
-            "http://a@localhost:8080",
-            "file://localhost",
-            "localhost:8080",
-            "null",
-            "",
-        ] {
-            assert!(!asked("localhost:8080", origin), "{origin}");
-        }
-        let set = ["https://shop.example".to_owned()];
-        let of_shop = |host| headers(&[(header::HOST, host), (header::ORIGIN, "https://shop.example")]);
-        assert!(is_own_site(&of_shop("localhost:8080"), &set) && !is_own_site(&of_shop("localhost:8080"), &[]));
-        assert!(!is_own_site(&of_shop("rebound.example"), &set), "a name of someone else's");
-        assert!(!is_own_site(&headers(&[(header::ORIGIN, "http://localhost:8080")]), &[]), "an origin without a host");
-        let mut two = headers(&[(header::HOST, "example.com")]);
-        two.append(header::HOST, HeaderValue::from_static("localhost"));
-        assert!(!is_own_site(&two, &[]), "two hosts");
     }
 }
