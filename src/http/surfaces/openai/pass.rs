@@ -180,7 +180,9 @@ pub(super) fn is_event_stream(answer: &Answer) -> bool {
 
 /// What a provider says instead of an answer.
 fn refused(status: StatusCode, refusal: Refusal, provider: &str, path: &str) -> Response {
-    tracing::info!(provider, status = status.as_u16(), path, reason = refusal.message, "a provider refuses");
+    // Its message goes to the client alone: providers repeat there what they were sent.
+    let code = refusal.code.as_deref().unwrap_or_default();
+    tracing::info!(provider, status = status.as_u16(), path, error.code = code, "a provider refuses");
     match status {
         // It is this service's key that the provider does not take; the client's is as good as it was.
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Problem::new(
