@@ -3,6 +3,7 @@
 mod admin;
 mod analytics;
 mod chat_ws;
+mod feedback;
 mod openai;
 mod pages;
 mod qwen;
@@ -33,6 +34,7 @@ use super::problem::Problem;
 fn described() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::with_openapi(Description::openapi())
         .merge(unified::routes())
+        .merge(feedback::routes())
         .merge(analytics::routes())
         .merge(chat_ws::routes())
         .merge(wires::routes())
