@@ -3,6 +3,7 @@
 pub mod analytics;
 pub mod company;
 pub mod conversation;
+pub mod delivery;
 pub mod event;
 pub mod id;
 pub mod key;

@@ -5,6 +5,7 @@ pub mod analytics;
 pub mod bus;
 pub mod cluster;
 pub mod curator;
+pub mod deliveries;
 pub mod directory;
 pub mod embedder;
 pub mod erasure;

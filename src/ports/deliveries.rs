@@ -1,0 +1,173 @@
+//! The log of deliveries: every webhook for every endpoint, with its tries, and replays of them.
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::store::{Error, Page};
+use crate::domain::delivery::{Attempt, Delivery, Filter, Health, Parcel, Replay, Standing};
+use crate::domain::{CompanyScope, ConversationId, EndpointId};
+
+/// What one delivery of a conversation may have to wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ahead {
+    /// When the one that is next in line before it is to be tried, if one is on its way.
+    pub pending: Option<OffsetDateTime>,
+    /// Whether anything is known of the turn before its own.
+    pub knows_last_turn: bool,
+}
+
+/// The log.
+#[async_trait]
+pub trait Deliveries: Send + Sync {
+    /// Writes deliveries down, until `keep_until`; those that are there stay as they are.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    async fn open(&self, scope: &CompanyScope, parcels: &[Parcel], keep_until: OffsetDateTime) -> Result<(), Error>;
+
+    /// Writes down how a delivery stands, and a try if one was made. One that is not in the log stays out of it.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    async fn note(
+        &self,
+        scope: &CompanyScope,
+        id: Uuid,
+        standing: &Standing,
+        attempt: Option<&Attempt>,
+    ) -> Result<(), Error>;
+
+    /// A delivery with its body.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn delivery(&self, scope: &CompanyScope, id: Uuid) -> Result<Option<Parcel>, Error>;
+
+    /// The tries of a delivery, oldest first.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn attempts(&self, scope: &CompanyScope, id: Uuid) -> Result<Vec<Attempt>, Error>;
+
+    /// Deliveries, the newest first, and where the page ended if there are more.
+    ///
+    /// # Errors
+    /// When the log cannot be read, and `Invalid` when the page begins after what is none.
+    async fn deliveries(
+        &self,
+        scope: &CompanyScope,
+        filter: &Filter,
+        page: &Page,
+    ) -> Result<(Vec<Delivery>, Option<String>), Error>;
+
+    /// The same with their bodies and the oldest first, as a replay goes through them.
+    ///
+    /// # Errors
+    /// When the log cannot be read, and `Invalid` when the page begins after what is none.
+    async fn parcels(
+        &self,
+        scope: &CompanyScope,
+        filter: &Filter,
+        page: &Page,
+    ) -> Result<(Vec<Parcel>, Option<String>), Error>;
+
+    /// What a delivery has to wait for whose endpoint wants each conversation in order: those of the same conversation
+    /// to the same endpoint with a lower position, that were to be tried after `since`.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn ahead(&self, scope: &CompanyScope, of: &Delivery, since: OffsetDateTime) -> Result<Ahead, Error>;
+
+    /// Makes a delivery pending again for a replay, as its `round` th time, unless it is pending or was replayed since.
+    /// Says whether it is now pending for this replay, which it also is when that was done before.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    async fn reopen(
+        &self,
+        scope: &CompanyScope,
+        id: Uuid,
+        round: u32,
+        replay: Uuid,
+        at: OffsetDateTime,
+    ) -> Result<bool, Error>;
+
+    /// How an endpoint does.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn health(&self, scope: &CompanyScope, endpoint: &EndpointId) -> Result<Health, Error>;
+
+    /// A try of an endpoint failed. Says since when all have.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    async fn failed(
+        &self,
+        scope: &CompanyScope,
+        endpoint: &EndpointId,
+        at: OffsetDateTime,
+        reason: &str,
+        open_until: Option<OffsetDateTime>,
+    ) -> Result<OffsetDateTime, Error>;
+
+    /// A try of an endpoint succeeded.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    async fn succeeded(&self, scope: &CompanyScope, endpoint: &EndpointId, at: OffsetDateTime) -> Result<(), Error>;
+
+    /// Writes a replay down.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    async fn add_replay(&self, scope: &CompanyScope, replay: &Replay, keep_until: OffsetDateTime) -> Result<(), Error>;
+
+    /// Says how far a replay is. One that was cancelled stays so.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    async fn put_replay(&self, scope: &CompanyScope, replay: &Replay) -> Result<(), Error>;
+
+    /// Stops a replay that goes on. Says whether it did.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    async fn cancel_replay(&self, scope: &CompanyScope, id: Uuid, at: OffsetDateTime) -> Result<bool, Error>;
+
+    /// A replay.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn replay(&self, scope: &CompanyScope, id: Uuid) -> Result<Option<Replay>, Error>;
+
+    /// The replays that were asked for last, the newest first.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    async fn replays(&self, scope: &CompanyScope, limit: usize) -> Result<Vec<Replay>, Error>;
+
+    /// Removes what is not to be kept after `now`. Says how many deliveries.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    async fn expire_deliveries(&self, now: OffsetDateTime) -> Result<u64, Error>;
+
+    /// Removes everything of the company. Says how many deliveries.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    async fn erase_deliveries(&self, scope: &CompanyScope) -> Result<u64, Error>;
+
+    /// Removes what tells of a conversation's turns that began until a moment. Says how many deliveries.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    async fn erase_conversation(
+        &self,
+        scope: &CompanyScope,
+        conversation: ConversationId,
+        until: OffsetDateTime,
+    ) -> Result<u64, Error>;
+}
