@@ -2,6 +2,8 @@
 //! everything, little of the answer is read, and addresses are checked at every connection.
 
 mod address;
+mod answer;
+mod phases;
 mod resolver;
 
 use std::error::Error as StdError;
@@ -9,18 +11,25 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
 use reqwest::redirect::Policy;
-use reqwest::{Client, Response, Url};
+use reqwest::{Client, Url};
 
 pub use self::address::is_public;
+use self::phases::{Measured, Phases};
 use self::resolver::Resolver;
 use crate::config;
-use crate::ports::webhook::{Answer, Error, Request, Sender};
+use crate::ports::webhook::{Answer, Error, Posted, Request, Sender};
 
 /// Idle connections are closed before common receivers close theirs (Node and uvicorn after 5 s): a request that crosses
 /// the receiver's close fails, and a webhook must not be blindly repeated.
 const IDLE: Duration = Duration::from_secs(4);
+
+/// What one stream of HTTP/2 may send ahead, in bytes: the least that the protocol knows.
+const H2_STREAM_WINDOW: u32 = 65_535;
+/// What all streams of a connection may send ahead.
+const H2_CONNECTION_WINDOW: u32 = 1 << 20;
+/// How often a receiver that is being waited for is asked whether it is still there, and how long it may take to say so.
+const H2_PING: Duration = Duration::from_secs(5);
 
 /// Why the sender cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +65,18 @@ impl HttpSender {
             .redirect(Policy::none())
             .no_proxy()
             .dns_resolver(resolver)
+            .connector_layer(Measured)
+            // A small compressed answer may be a large one. None is asked for.
+            .no_gzip()
+            .no_brotli()
+            .no_deflate()
+            .no_zstd()
+            // What an answer may send ahead of being read: little more than is read of it.
+            .http2_initial_stream_window_size(H2_STREAM_WINDOW)
+            .http2_initial_connection_window_size(H2_CONNECTION_WINDOW)
+            // All requests to a receiver share a connection, so that one that died in silence would take them all with it.
+            .http2_keep_alive_interval(H2_PING)
+            .http2_keep_alive_timeout(H2_PING)
             .pool_idle_timeout(IDLE)
             // Many endpoints may share a host, such as an integration service's.
             .pool_max_idle_per_host(settings.concurrency)
@@ -69,27 +90,30 @@ impl HttpSender {
         })
     }
 
-    async fn exchange(&self, request: Request) -> Result<Answer, Error> {
+    async fn exchange(&self, request: Request, phases: &Phases) -> Result<Answer, Error> {
         let url = parse(&request.url, self.allow_private)?;
         let mut builder = self.client.post(url).body(request.body);
-        for (name, value) in request.headers {
+        for (name, value) in &request.headers {
             builder = builder.header(name, value);
         }
-        let mut response = builder.send().await.map_err(|error| classify(&error))?;
-        let retry_after = response.headers().get("retry-after").and_then(|it| it.to_str().ok()).map(str::to_owned);
-        let status = response.status().as_u16();
-        let body_start = read_start(&mut response, self.response_bytes).await?;
-        Ok(Answer { status, retry_after, body_start })
+        let response = builder.send().await.map_err(|error| classify(&error))?;
+        phases.first_byte(response.remote_addr());
+        let answer = answer::read(response, self.response_bytes).await.map_err(|error| classify(&error))?;
+        Ok(answer::masked(answer, &request.headers))
     }
 }
 
 #[async_trait]
 impl Sender for HttpSender {
-    async fn post(&self, request: Request) -> Result<Answer, Error> {
-        match tokio::time::timeout(self.deadline, self.exchange(request)).await {
+    async fn post(&self, request: Request) -> Posted {
+        let phases = Phases::begin();
+        let exchange = phases.during(self.exchange(request, &phases));
+        let result = match tokio::time::timeout(self.deadline, exchange).await {
             Ok(result) => result,
             Err(_) => Err(Error::Timeout(self.deadline)),
-        }
+        };
+        let (timing, remote_address) = phases.end();
+        Posted { result, timing, remote_address }
     }
 
     async fn check(&self, url: &str) -> Result<(), Error> {
@@ -144,19 +168,6 @@ fn parse(text: &str, allow_private: bool) -> Result<Url, Error> {
 /// decimal numbers.
 fn literal(host: &str) -> Option<IpAddr> {
     host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').parse().ok()
-}
-
-/// Reads the body up to a limit and leaves the rest, which closes the connection.
-async fn read_start(response: &mut Response, limit: usize) -> Result<Bytes, Error> {
-    let mut start = BytesMut::new();
-    while start.len() < limit {
-        match response.chunk().await {
-            Ok(Some(chunk)) => start.extend_from_slice(chunk.get(..limit - start.len()).unwrap_or(&chunk)),
-            Ok(None) => break,
-            Err(error) => return Err(classify(&error)),
-        }
-    }
-    Ok(start.freeze())
 }
 
 /// Finds the cause in the client's error. The outer error is not quoted: it repeats the URL, which may hold a secret.

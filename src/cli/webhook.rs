@@ -281,10 +281,9 @@ fn subscribable(name: &str) -> anyhow::Result<EventType> {
 async fn test(settings: &Settings, endpoint: &Endpoint) -> anyhow::Result<ExitCode> {
     let sender = HttpSender::new(&settings.webhooks).context("setting up the client of webhooks")?;
     let request = deliver::probe(endpoint, OffsetDateTime::now_utc())?;
-    let started = std::time::Instant::now();
-    let answered = sender.post(request).await;
-    let ms = started.elapsed().as_millis();
-    match answered {
+    let posted = sender.post(request).await;
+    let ms = posted.timing.total.as_millis();
+    match posted.result {
         Ok(answer) => {
             say!("{} answered {} after {ms} ms", endpoint.url, answer.status);
             let body = String::from_utf8_lossy(&answer.body_start);

@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use time::OffsetDateTime;
-use tokio::time::Instant;
 
 pub use self::attempt::Attempt;
 use self::gate::{Entry, Gates, Pass, Report};
@@ -186,9 +185,8 @@ impl Deliver {
             headers: sign::headers(endpoint, attempt, now)?,
             body: attempt.body(),
         };
-        let begun = Instant::now();
-        let answer = self.sender.post(request).await;
-        let verdict = Verdict::of(answer, OffsetDateTime::now_utc());
+        let posted = self.sender.post(request).await;
+        let verdict = Verdict::of(posted.result, OffsetDateTime::now_utc());
         WebhookPosted {
             endpoint: endpoint.id.as_str(),
             company: endpoint.company_id.as_str(),
@@ -196,7 +194,7 @@ impl Deliver {
             attempts: message.attempts,
             outcome: verdict.label(),
             detail: verdict.detail(),
-            took: begun.elapsed(),
+            took: posted.timing.total,
         }
         .emit();
         Ok(verdict)

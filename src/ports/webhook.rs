@@ -1,5 +1,6 @@
 //! Posting webhooks: HTTP to addresses that companies chose, and that may be anything.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,15 +17,44 @@ pub struct Request {
     pub body: Bytes,
 }
 
-/// What the receiver answered.
-#[derive(Clone, Debug, PartialEq)]
+/// What the receiver answered. It is kept for people to read, so what looks like a secret in it is masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status. Redirects are not followed.
     pub status: u16,
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2.0`.
+    pub http_version: &'static str,
     /// The header `Retry-After` as it came.
     pub retry_after: Option<String>,
+    /// The first headers, names in lower case.
+    pub headers: Vec<(String, String)>,
     /// The beginning of the body.
     pub body_start: Bytes,
+}
+
+/// How long the parts of an exchange took. Phases that did not happen are absent: with a connection that was kept from an
+/// earlier request there is nothing to look up and to connect. A phase that was cut short counts until then.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// The look-up of the name.
+    pub dns: Option<Duration>,
+    /// The connection, TLS included.
+    pub connect: Option<Duration>,
+    /// From the beginning of all until the answer's headers were there.
+    pub first_byte: Option<Duration>,
+    /// From the beginning of all to the end, be it the answer's last byte or an error.
+    pub total: Duration,
+}
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Posted {
+    /// The answer, or why there is none. Addresses that are not allowed are refused at every connection.
+    pub result: Result<Answer, Error>,
+    /// How long it took.
+    pub timing: Timing,
+    /// Who was connected to, as far as it is known.
+    pub remote_address: Option<SocketAddr>,
 }
 
 /// Why there is no answer. No text in here holds the request's headers or body.
@@ -58,10 +88,7 @@ pub enum Error {
 pub trait Sender: Send + Sync {
     /// Posts a request and waits for the answer, for as long as its deadline allows: it covers all from the look-up of
     /// the name to the last byte read.
-    ///
-    /// # Errors
-    /// When there is no answer. Addresses that are not allowed are refused at every connection.
-    async fn post(&self, request: Request) -> Result<Answer, Error>;
+    async fn post(&self, request: Request) -> Posted;
 
     /// Whether webhooks may go to a URL: its form, and the addresses that it leads to now.
     ///

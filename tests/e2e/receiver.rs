@@ -39,19 +39,71 @@ fn request(url: String) -> Request {
 
 async fn post_to(act: Act) -> (Result<Answer, Error>, Receiver) {
     let receiver = Receiver::start(move |_| act.clone()).await;
-    let answer = sender(true).post(request(receiver.url("/hook?x=1"))).await;
-    (answer, receiver)
+    let posted = sender(true).post(request(receiver.url("/hook?x=1"))).await;
+    (posted.result, receiver)
 }
 
 #[tokio::test]
 async fn a_request_arrives_as_it_was_made_and_the_answer_comes_back() {
     let act = Act::Answer { status: 429, headers: vec![("retry-after", "7".to_owned())], body: "slowly".to_owned() };
     let (answer, receiver) = post_to(act).await;
-    let expected = Answer { status: 429, retry_after: Some("7".to_owned()), body_start: "slowly".into() };
+    let headers =
+        [("retry-after", "7"), ("content-length", "6")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let expected = Answer {
+        status: 429,
+        http_version: "HTTP/1.1",
+        retry_after: Some("7".to_owned()),
+        headers: headers.to_vec(),
+        body_start: "slowly".into(),
+    };
     assert_eq!(answer, Ok(expected));
     let received = receiver.received().remove(0);
     assert_eq!((received.method.as_str(), received.path.as_str()), ("POST", "/hook?x=1"));
     assert_eq!((received.header("x-test"), received.body.as_slice()), ("yes", b"{\"a\":1}".as_slice()));
+}
+
+#[tokio::test]
+async fn an_exchange_is_timed_by_phase() {
+    let receiver = Receiver::start(|request| if request.number < 2 { Act::status(204) } else { Act::Hang }).await;
+    let sender = sender(true);
+    let url = receiver.url("/").replace("127.0.0.1", "localhost");
+    let fresh = sender.post(request(url.clone())).await;
+    let (dns, connect) = (fresh.timing.dns.unwrap(), fresh.timing.connect.unwrap());
+    let first_byte = fresh.timing.first_byte.unwrap();
+    assert!(dns + connect <= first_byte && first_byte <= fresh.timing.total, "{fresh:?}");
+    assert_eq!(fresh.remote_address, Some(receiver.address()));
+
+    // The connection is kept, so nothing is looked up and connected.
+    let kept = sender.post(request(url.clone())).await;
+    assert_eq!((kept.timing.dns, kept.timing.connect), (None, None));
+    assert_eq!((kept.remote_address, receiver.connections()), (Some(receiver.address()), 1));
+
+    // Of a try without an answer the phases until then are known.
+    let silent = sender.post(request(receiver.url("/"))).await;
+    assert!(silent.result.is_err() && silent.timing.total >= Duration::from_secs(1), "{silent:?}");
+    assert!(silent.timing.connect.unwrap() < Duration::from_secs(1) && silent.timing.first_byte.is_none());
+    assert_eq!(silent.remote_address, Some(receiver.address()));
+}
+
+#[tokio::test]
+async fn what_a_receiver_sends_back_of_the_endpoints_key_is_masked() {
+    let key = "key-0123456789";
+    let receiver = Receiver::start(|request| Act::Answer {
+        status: 200,
+        headers: vec![("x-you-sent", request.header("x-api-key").to_owned()), ("set-cookie", "a=b".to_owned())],
+        body: format!("{{\"headers\": \"{:?}\"}}", request.headers),
+    })
+    .await;
+    let mut request = request(receiver.url("/"));
+    request.headers.push(("x-api-key".to_owned(), key.to_owned()));
+    let answer = sender(true).post(request).await.result.unwrap();
+    assert_eq!(receiver.received()[0].header("x-api-key"), key);
+    assert_eq!(
+        answer.headers[..2],
+        [("x-you-sent", "***"), ("set-cookie", "***")].map(|(n, v)| (n.to_owned(), v.to_owned()))
+    );
+    let body = String::from_utf8(answer.body_start.to_vec()).unwrap();
+    assert!(body.contains("***") && !body.contains(key), "{body}");
 }
 
 #[tokio::test]
@@ -66,7 +118,7 @@ async fn a_signature_is_what_the_standards_own_check_expects() {
         ("webhook-timestamp".to_owned(), timestamp.to_string()),
         ("webhook-signature".to_owned(), signatures.join(" ")),
     ]);
-    sender(true).post(request).await.unwrap();
+    sender(true).post(request).await.result.unwrap();
     let received = receiver.received().remove(0);
     assert_eq!(received.verify(SECRET), Ok(()));
     assert_eq!(received.verify(new.reveal()), Ok(()));
@@ -112,7 +164,7 @@ async fn what_is_no_answer_is_named() {
     let closed = async {
         // The port is closed when the receiver's task has ended.
         loop {
-            match sender(true).post(request(url.clone())).await {
+            match sender(true).post(request(url.clone())).await.result {
                 Ok(_) => tokio::task::yield_now().await,
                 Err(error) => return error,
             }
@@ -126,7 +178,7 @@ async fn what_is_no_answer_is_named() {
 async fn tls_to_who_speaks_none_is_named() {
     let receiver = Receiver::start(|_| Act::Garbage).await;
     let url = receiver.url("/").replace("http://", "https://");
-    let error = sender(true).post(request(url)).await.unwrap_err();
+    let error = sender(true).post(request(url)).await.result.unwrap_err();
     assert!(matches!(error, Error::Tls(_) | Error::Connect(_) | Error::Timeout(_)), "{error:?}");
 }
 
@@ -135,7 +187,7 @@ async fn private_addresses_are_not_even_connected_to() {
     let receiver = Receiver::healthy().await;
     let sender = sender(false);
     for url in [receiver.url("/"), receiver.url("/").replace("127.0.0.1", "localhost")] {
-        let error = sender.post(request(url.clone())).await.unwrap_err();
+        let error = sender.post(request(url.clone())).await.result.unwrap_err();
         assert!(matches!(error, Error::Address(_)), "{error:?}");
         assert!(matches!(sender.check(&url).await, Err(Error::Address(_))));
     }
@@ -147,7 +199,7 @@ async fn connections_are_kept_for_the_next_webhook() {
     let receiver = Receiver::healthy().await;
     let sender = sender(true);
     for _ in 0..20 {
-        sender.post(request(receiver.url("/"))).await.unwrap();
+        sender.post(request(receiver.url("/"))).await.result.unwrap();
     }
     let received = receiver.wait_for(20, Duration::from_secs(10)).await;
     assert_eq!((received.len(), receiver.connections()), (20, 1));

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::address::is_public;
+use super::phases;
 use crate::ports::webhook::Error;
 
 /// The system's resolver behind a filter.
@@ -40,7 +41,7 @@ impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
         let resolver = *self;
         Box::pin(async move {
-            match resolver.addresses(name.as_str()).await {
+            match phases::looking_up(resolver.addresses(name.as_str())).await {
                 // Port 0 lets the client put in the URL's.
                 Ok(addresses) => Ok(Box::new(addresses.into_iter()) as Addrs),
                 Err(error) => Err(error.into()),

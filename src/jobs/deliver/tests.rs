@@ -9,10 +9,11 @@ use crate::domain::ConversationId;
 use crate::domain::event::{Origin, WORKER};
 use crate::domain::webhook::{Headers, Payload, ROTATION, Secret};
 use crate::ports::bus::{Bus, Settlement};
-use crate::ports::webhook::{Answer, Error as PostError};
+use crate::ports::webhook::{Answer, Error as PostError, Posted, Timing};
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 const UPDATED: [EventType; 1] = [EventType::ConversationUpdated];
@@ -28,16 +29,17 @@ struct Scripted {
 
 #[async_trait]
 impl Sender for Scripted {
-    async fn post(&self, request: Request) -> Result<Answer, PostError> {
+    async fn post(&self, request: Request) -> Posted {
         let answer = (self.script)(&request);
         self.seen.lock().push(request);
-        match answer {
+        let result = match answer {
             Some(answer) => answer,
             None => {
                 tokio::time::sleep(webhooks().deadline).await;
                 Err(PostError::Timeout(webhooks().deadline))
             }
-        }
+        };
+        Posted { result, timing: Timing::default(), remote_address: None }
     }
 
     async fn check(&self, _: &str) -> Result<(), PostError> {
@@ -50,7 +52,13 @@ fn sender(script: impl Fn(&Request) -> Option<Result<Answer, PostError>> + Send 
 }
 
 fn status(status: u16, retry_after: Option<&str>) -> Option<Result<Answer, PostError>> {
-    Some(Ok(Answer { status, retry_after: retry_after.map(str::to_owned), body_start: bytes::Bytes::new() }))
+    Some(Ok(Answer {
+        status,
+        http_version: "HTTP/1.1",
+        retry_after: retry_after.map(str::to_owned),
+        headers: Vec::new(),
+        body_start: bytes::Bytes::new(),
+    }))
 }
 
 fn event(subject: &str) -> Event {

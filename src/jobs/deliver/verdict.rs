@@ -115,6 +115,8 @@ mod tests {
     fn answer(status: u16, retry_after: Option<&str>) -> Result<Answer, Error> {
         Ok(Answer {
             status,
+            http_version: "HTTP/1.1",
+            headers: Vec::new(),
             retry_after: retry_after.map(str::to_owned),
             body_start: bytes::Bytes::from_static(b"no\n"),
         })
