@@ -6,12 +6,13 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::Common;
 use crate::adapters::webhook::{self, HttpSender};
 use crate::config::Settings;
 use crate::domain::event::EventType;
-use crate::domain::webhook::{Endpoint, Headers, Payload, ROTATION, Secret};
+use crate::domain::webhook::{Disabled, Endpoint, Headers, Order, Payload, ROTATION, RateLimit, Secret};
 use crate::domain::{CompanyId, CompanyScope, EndpointId};
 use crate::jobs::deliver;
 use crate::ports::directory::Directory;
@@ -122,6 +123,12 @@ pub(super) struct Form {
     /// full, or thin: ids and numbers, and no word of what was said
     #[arg(long)]
     payload: Option<Payload>,
+    /// Deliveries per second at most, 1 to 1000; 0 takes the limit away
+    #[arg(long, value_name = "N")]
+    rate_limit: Option<u32>,
+    /// parallel, or ordered: within a conversation one after the other
+    #[arg(long)]
+    order: Option<Order>,
     /// Time before the first retry, in seconds
     #[arg(long, value_name = "SECONDS")]
     initial_delay: Option<u32>,
@@ -158,6 +165,12 @@ impl Form {
             endpoint.headers = Headers::try_from(pairs.collect::<anyhow::Result<BTreeMap<_, _>>>()?)?;
         }
         endpoint.payload = self.payload.unwrap_or(endpoint.payload);
+        endpoint.rate_limit = match self.rate_limit {
+            None => endpoint.rate_limit,
+            Some(0) => None,
+            Some(limit) => Some(RateLimit::try_from(limit)?),
+        };
+        endpoint.order = self.order.unwrap_or(endpoint.order);
         let retries = &mut endpoint.retries;
         retries.initial_delay_s = self.initial_delay.or(retries.initial_delay_s);
         retries.max_delay_s = self.max_delay.or(retries.max_delay_s);
@@ -190,24 +203,26 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             show(&endpoint.secret)?;
         }
         Command::Change { company, endpoint, url, form } => {
-            let (scope, mut endpoint) = known(directory, &company, &endpoint).await?;
+            let (scope, known) = known(directory, &company, &endpoint).await?;
+            let mut endpoint = known.clone();
             if let Some(url) = url {
                 checked(&url)?;
                 endpoint.url = url;
             }
             form.fill(&mut endpoint)?;
-            directory.put_endpoint(&scope, &endpoint).await?;
+            put(directory, &scope, &known, &endpoint).await?;
             say!("changed endpoint {}", endpoint.id);
         }
         Command::Rotate { company, endpoint, secret } => {
-            let (scope, mut endpoint) = known(directory, &company, &endpoint).await?;
+            let (scope, known) = known(directory, &company, &endpoint).await?;
+            let mut endpoint = known.clone();
             let secret = match secret {
                 Some(secret) => secret,
                 None if endpoint.secret.is_shared() => Secret::shared(super::random()?),
                 None => Secret::key_pair(super::random()?),
             };
             endpoint.rotate(secret, OffsetDateTime::now_utc());
-            directory.put_endpoint(&scope, &endpoint).await?;
+            put(directory, &scope, &known, &endpoint).await?;
             say!(
                 "endpoint {} has a new secret; the old one signs too for {} hours",
                 endpoint.id,
@@ -217,13 +232,13 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
         }
         Command::Disable { company, endpoint } => {
             let (scope, endpoint) = known(directory, &company, &endpoint).await?;
-            directory.disable_endpoint(&scope, &endpoint.id, "by hand").await?;
+            directory.disable_endpoint(&scope, &endpoint.id, &Disabled::now("by hand")).await?;
             say!("nothing is sent to endpoint {} any more", endpoint.id);
         }
         Command::Enable { company, endpoint } => {
-            let (scope, mut endpoint) = known(directory, &company, &endpoint).await?;
-            endpoint.disabled = None;
-            directory.put_endpoint(&scope, &endpoint).await?;
+            let (scope, known) = known(directory, &company, &endpoint).await?;
+            let endpoint = Endpoint { disabled: None, ..known.clone() };
+            put(directory, &scope, &known, &endpoint).await?;
             say!("endpoint {} is sent to again", endpoint.id);
         }
         Command::Remove { company, endpoint } => {
@@ -234,10 +249,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
         Command::List { company } => {
             let (_, scope) = super::company(directory, &company).await?;
             for endpoint in directory.endpoints(&scope).await? {
-                let events: Vec<&str> = endpoint.event_types.iter().map(|event| event.as_str()).collect();
-                let state = endpoint.disabled.map_or_else(|| "on".to_owned(), |reason| format!("off: {reason}"));
-                let description = endpoint.description.unwrap_or_default();
-                say!("{}\t{}\t{}\t{state}\t{description}", endpoint.id, endpoint.url, events.join(","));
+                say!("{}", line(&endpoint)?);
             }
         }
         Command::Test { company, endpoint } => {
@@ -259,6 +271,32 @@ async fn known(
     let found = found
         .with_context(|| format!("there is no endpoint {endpoint}; `turnpike webhook list` shows those there are"))?;
     Ok((scope, found))
+}
+
+/// Writes a changed endpoint.
+async fn put(
+    directory: &dyn Directory,
+    scope: &CompanyScope,
+    known: &Endpoint,
+    changed: &Endpoint,
+) -> anyhow::Result<()> {
+    let is_written = directory.change_endpoint(scope, known, changed).await?;
+    anyhow::ensure!(is_written, "endpoint {} was changed by somebody else meanwhile; try again", known.id);
+    Ok(())
+}
+
+/// An endpoint on a line: id, address, events, state, how it is sent to, and what people call it.
+fn line(endpoint: &Endpoint) -> anyhow::Result<String> {
+    let events: Vec<&str> = endpoint.event_types.iter().map(|event| event.as_str()).collect();
+    let state = match &endpoint.disabled {
+        None => "on".to_owned(),
+        Some(Disabled { reason, at: None, .. }) => format!("off: {reason}"),
+        Some(Disabled { reason, at: Some(at), .. }) => format!("off: {reason}, since {}", at.format(&Rfc3339)?),
+    };
+    let pace = endpoint.rate_limit.map(|limit| format!(", {} per second", limit.per_second())).unwrap_or_default();
+    let pace = format!("{}{pace}", endpoint.order.as_str());
+    let description = endpoint.description.as_deref().unwrap_or_default();
+    Ok(format!("{}\t{}\t{}\t{state}\t{pace}\t{description}", endpoint.id, endpoint.url, events.join(",")))
 }
 
 /// Shows what a receiver needs to verify.

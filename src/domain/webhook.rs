@@ -1,6 +1,7 @@
 //! Webhook endpoints: where a company wants to hear of its conversations, of which of them, and in what form.
 
 mod headers;
+mod pace;
 mod secret;
 
 use std::collections::BTreeSet;
@@ -9,11 +10,13 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::event::EventType;
 use super::id::{CompanyId, EndpointId};
 
 pub use headers::{Headers, InvalidHeader};
+pub use pace::{InvalidRateLimit, Order, RateLimit};
 pub use secret::{Invalid as InvalidSecret, Secret};
 
 /// How long a secret that was replaced still signs beside the new one.
@@ -50,11 +53,45 @@ pub struct Endpoint {
     /// When it is tried again, otherwise than usual.
     #[serde(default, skip_serializing_if = "Retries::is_usual")]
     pub retries: Retries,
+    /// How many deliveries it gets per second, unless as many as come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<RateLimit>,
+    /// In which order it gets them.
+    #[serde(default, skip_serializing_if = "Order::is_parallel")]
+    pub order: Order,
     /// Why nothing is sent to it, if so.
-    pub disabled: Option<String>,
+    #[serde(flatten)]
+    pub disabled: Option<Disabled>,
     /// When it was added.
     #[serde(with = "time::serde::rfc3339")]
     pub created_at: OffsetDateTime,
+}
+
+/// Why nothing is sent to an endpoint. It is stored in fields beside each other, so that a version that knows of the
+/// reason alone reads it too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disabled {
+    /// Why.
+    #[serde(rename = "disabled")]
+    pub reason: String,
+    /// Since when, where that is known.
+    #[serde(
+        rename = "disabled_at",
+        default,
+        with = "time::serde::rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub at: Option<OffsetDateTime>,
+    /// The message whose delivery ended so, if one did: should it come again, it is the one to tell of it.
+    #[serde(rename = "disabled_by", default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<Uuid>,
+}
+
+impl Disabled {
+    /// Disabled now, for a reason.
+    pub fn now(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), at: Some(OffsetDateTime::now_utc()), by: None }
+    }
 }
 
 /// A secret that was replaced.
@@ -172,6 +209,8 @@ impl Endpoint {
             headers: Headers::default(),
             payload: Payload::default(),
             retries: Retries::default(),
+            rate_limit: None,
+            order: Order::default(),
             disabled: None,
             created_at,
         }
@@ -187,5 +226,44 @@ impl Endpoint {
     pub fn secrets(&self, now: OffsetDateTime) -> impl Iterator<Item = &Secret> {
         let replaced = self.replaced.iter().filter(move |replaced| now < replaced.until);
         std::iter::once(&self.secret).chain(replaced.map(|replaced| &replaced.secret))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_are_read_as_every_version_has_stored_them() {
+        let stored = |disabled: &str| {
+            let text = format!(
+                r#"{{"id":"ep_1","company_id":"acme","url":"https://acme.example/","secret":"whsec_","event_types":[],
+                    "created_at":"2026-11-20T10:00:00Z"{disabled}}}"#
+            );
+            serde_json::from_str::<Endpoint>(&text).unwrap()
+        };
+        let plain = stored(r#","disabled":null"#);
+        assert_eq!((plain.disabled.clone(), plain.rate_limit, plain.order), (None, None, Order::Parallel));
+        assert_eq!(stored("").disabled, None);
+        let disabled = |reason: &str| Disabled { reason: reason.to_owned(), at: None, by: None };
+        assert_eq!(stored(r#","disabled":"answered 410 Gone""#).disabled, Some(disabled("answered 410 Gone")));
+
+        // The reason stays where versions before look for it.
+        let now = Endpoint { disabled: Some(Disabled::now("by hand")), ..plain.clone() };
+        let written = serde_json::to_value(&now).unwrap();
+        assert_eq!(written["disabled"], "by hand");
+        assert_eq!(serde_json::from_value::<Endpoint>(written).unwrap(), now);
+        let written = serde_json::to_value(&plain).unwrap();
+        assert!(written.get("disabled_at").is_none() && written.get("rate_limit").is_none(), "{written}");
+        assert_eq!(serde_json::from_value::<Endpoint>(written).unwrap(), plain);
+    }
+
+    #[test]
+    fn a_rate_limit_is_one_to_a_thousand_per_second() {
+        for (limit, is_one) in [(0, false), (1, true), (1000, true), (1001, false)] {
+            assert_eq!(RateLimit::try_from(limit).is_ok(), is_one, "{limit}");
+        }
+        assert!(serde_json::from_str::<RateLimit>("0").is_err());
+        assert_eq!(serde_json::to_string(&RateLimit::try_from(7).unwrap()).unwrap(), "7");
     }
 }

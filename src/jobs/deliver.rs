@@ -24,7 +24,7 @@ use super::retry::Policy;
 use super::runner::{DiscardReason, Job, Outcome, age};
 use crate::config;
 use crate::domain::event::{Origin, WORKER};
-use crate::domain::webhook::{Endpoint, InvalidSecret};
+use crate::domain::webhook::{Disabled, Endpoint, InvalidSecret};
 use crate::domain::{CompanyScope, ConversationId, Event, EventType, SessionId};
 use crate::ports::bus::{Message, Queue};
 use crate::ports::directory::Directory;
@@ -211,7 +211,8 @@ impl Deliver {
         match verdict {
             Verdict::Delivered => Ok(Outcome::Done(Vec::new())),
             Verdict::Gone => {
-                self.directory.disable_endpoint(scope, &endpoint.id, "answered 410 Gone").await?;
+                let disabled = Disabled { by: Some(message.id), ..Disabled::now("answered 410 Gone") };
+                self.directory.disable_endpoint(scope, &endpoint.id, &disabled).await?;
                 EndpointDisabled { endpoint: endpoint.id.as_str(), company: scope.company().as_str() }.emit();
                 Ok(Outcome::Discarded(DiscardReason::EndpointSaidGone))
             }

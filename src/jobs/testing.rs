@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::config;
 use crate::domain::conversation::{Conversation, Status, StoredTurn};
-use crate::domain::webhook::Endpoint;
+use crate::domain::webhook::{Disabled, Endpoint};
 use crate::domain::{
     ApiKey, Company, CompanyId, CompanyScope, ConversationId, EndpointId, Event, EventType, FinishReason, TurnId,
     TurnRecord,
@@ -441,7 +441,7 @@ impl Directory for MemoryStore {
         Ok(())
     }
 
-    async fn put_endpoint(&self, _: &CompanyScope, _: &Endpoint) -> Result<bool, Error> {
+    async fn change_endpoint(&self, _: &CompanyScope, _: &Endpoint, _: &Endpoint) -> Result<bool, Error> {
         Ok(false)
     }
 
@@ -464,11 +464,11 @@ impl Directory for MemoryStore {
         Ok(self.endpoints.lock().get(id).filter(|it| &it.company_id == scope.company()).cloned())
     }
 
-    async fn disable_endpoint(&self, _: &CompanyScope, id: &EndpointId, reason: &str) -> Result<(), Error> {
+    async fn disable_endpoint(&self, _: &CompanyScope, id: &EndpointId, disabled: &Disabled) -> Result<bool, Error> {
         self.works()?;
-        if let Some(endpoint) = self.endpoints.lock().get_mut(id) {
-            endpoint.disabled = Some(reason.to_owned());
-        }
-        Ok(())
+        let mut endpoints = self.endpoints.lock();
+        let Some(endpoint) = endpoints.get_mut(id).filter(|it| it.disabled.is_none()) else { return Ok(false) };
+        endpoint.disabled = Some(disabled.clone());
+        Ok(true)
     }
 }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use super::store::Error;
-use crate::domain::webhook::Endpoint;
+use crate::domain::webhook::{Disabled, Endpoint};
 use crate::domain::{ApiKey, Company, CompanyId, CompanyScope, EndpointId};
 
 /// Companies, keys and endpoints.
@@ -100,11 +100,12 @@ pub trait Directory: Send + Sync {
     /// When the directory cannot be read.
     async fn endpoint(&self, scope: &CompanyScope, id: &EndpointId) -> Result<Option<Endpoint>, Error>;
 
-    /// Writes an endpoint in place of the one with its id. Says whether there was one: one that was removed stays so.
+    /// Writes an endpoint in place of the one with its id, if that is still as it is known to be. Says whether it was: one
+    /// that was changed or removed meanwhile stays so.
     ///
     /// # Errors
     /// When the directory cannot be written.
-    async fn put_endpoint(&self, scope: &CompanyScope, endpoint: &Endpoint) -> Result<bool, Error>;
+    async fn change_endpoint(&self, scope: &CompanyScope, known: &Endpoint, changed: &Endpoint) -> Result<bool, Error>;
 
     /// Removes an endpoint. Says whether it was there.
     ///
@@ -112,9 +113,11 @@ pub trait Directory: Send + Sync {
     /// When the directory cannot be written.
     async fn remove_endpoint(&self, scope: &CompanyScope, id: &EndpointId) -> Result<bool, Error>;
 
-    /// Stops sending to an endpoint, with the reason.
+    /// Stops sending to an endpoint. Says whether it is this that stopped it: one that is disabled already, or removed,
+    /// stays as it is.
     ///
     /// # Errors
     /// When the directory cannot be written.
-    async fn disable_endpoint(&self, scope: &CompanyScope, id: &EndpointId, reason: &str) -> Result<(), Error>;
+    async fn disable_endpoint(&self, scope: &CompanyScope, id: &EndpointId, disabled: &Disabled)
+    -> Result<bool, Error>;
 }

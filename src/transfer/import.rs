@@ -60,8 +60,8 @@ async fn endpoints(to: &Backends, scope: &CompanyScope, endpoints: Vec<Endpoint>
             None => to.directory.add_endpoint(scope, &endpoint).await?,
             Some(there) => {
                 // It was switched off between two exports.
-                if let (Some(reason), None) = (&endpoint.disabled, there.disabled) {
-                    to.directory.disable_endpoint(scope, &endpoint.id, reason).await?;
+                if let (Some(disabled), None) = (&endpoint.disabled, there.disabled) {
+                    to.directory.disable_endpoint(scope, &endpoint.id, disabled).await?;
                 }
             }
         }

@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::Backends;
 use crate::domain::conversation::{Conversation, StoredTurn};
 use crate::domain::knowledge::{Document, EncodedPassage, Passage};
-use crate::domain::webhook::Endpoint;
+use crate::domain::webhook::{Disabled, Endpoint};
 use crate::domain::{
     ApiKey, Company, CompanyId, CompanyScope, ConversationId, DocumentId, EndpointId, TurnId, TurnRecord,
 };
@@ -140,7 +140,7 @@ impl Directory for Memory {
         unreachable!()
     }
 
-    async fn put_endpoint(&self, _: &CompanyScope, _: &Endpoint) -> Result<bool, Error> {
+    async fn change_endpoint(&self, _: &CompanyScope, _: &Endpoint, _: &Endpoint) -> Result<bool, Error> {
         unreachable!()
     }
 
@@ -166,11 +166,10 @@ impl Directory for Memory {
         self.read(|state| state.endpoints.iter().find(|endpoint| endpoint.id == *id).cloned())
     }
 
-    async fn disable_endpoint(&self, _: &CompanyScope, id: &EndpointId, reason: &str) -> Result<(), Error> {
+    async fn disable_endpoint(&self, _: &CompanyScope, id: &EndpointId, disabled: &Disabled) -> Result<bool, Error> {
         self.write(|state| {
-            for endpoint in state.endpoints.iter_mut().filter(|endpoint| endpoint.id == *id) {
-                endpoint.disabled = Some(reason.to_owned());
-            }
+            let known = state.endpoints.iter_mut().find(|endpoint| endpoint.id == *id && endpoint.disabled.is_none());
+            known.map(|endpoint| endpoint.disabled = Some(disabled.clone())).is_some()
         })
     }
 }

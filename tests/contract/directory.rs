@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use turnpike::domain::webhook::{Endpoint, Payload, Secret};
+use turnpike::domain::webhook::{Disabled, Endpoint, Order, Payload, RateLimit, Secret};
 use turnpike::domain::{ApiKey, Company, CompanyId, EndpointId, EventType, KeyScope};
 use turnpike::ports::directory::Directory;
 use turnpike::ports::store::Error;
@@ -194,7 +194,7 @@ async fn keeps_endpoints_of_companies_apart(directory: Arc<dyn Directory>) {
     let id: EndpointId = "same".parse().unwrap();
     directory.add_endpoint(&a, &endpoint("comp_a", "same", 0)).await.unwrap();
     assert_eq!(directory.endpoint(&b, &id).await.unwrap(), None);
-    directory.disable_endpoint(&b, &id, "not theirs").await.unwrap();
+    assert!(!directory.disable_endpoint(&b, &id, &Disabled::now("not theirs")).await.unwrap());
     directory.add_endpoint(&b, &endpoint("comp_b", "same", 0)).await.unwrap();
     assert_eq!(directory.endpoints(&b).await.unwrap(), [endpoint("comp_b", "same", 0)]);
     assert_eq!(directory.endpoint(&a, &id).await.unwrap(), Some(endpoint("comp_a", "same", 0)));
@@ -205,9 +205,19 @@ async fn disables_an_endpoint(directory: Arc<dyn Directory>) {
     for id in ["ep_1", "ep_2"] {
         directory.add_endpoint(&scope, &endpoint("comp_a", id, 0)).await.unwrap();
     }
-    directory.disable_endpoint(&scope, &"ep_1".parse().unwrap(), "410 Gone").await.unwrap();
-    let disabled = Endpoint { disabled: Some("410 Gone".to_owned()), ..endpoint("comp_a", "ep_1", 0) };
-    assert_eq!(directory.endpoints(&scope).await.unwrap(), [disabled, endpoint("comp_a", "ep_2", 0)]);
+    let id: EndpointId = "ep_1".parse().unwrap();
+    let by = Disabled { by: Some(uuid::Uuid::from_u128(7)), ..Disabled::now("410 Gone") };
+    assert!(directory.disable_endpoint(&scope, &id, &by).await.unwrap());
+    // The first reason stays, and whose it was.
+    assert!(!directory.disable_endpoint(&scope, &id, &Disabled::now("by hand")).await.unwrap());
+    assert!(!directory.disable_endpoint(&scope, &"ep_9".parse().unwrap(), &by).await.unwrap());
+    let disabled = Endpoint { disabled: Some(by), ..endpoint("comp_a", "ep_1", 0) };
+    assert_eq!(directory.endpoints(&scope).await.unwrap(), [disabled.clone(), endpoint("comp_a", "ep_2", 0)]);
+
+    let enabled = Endpoint { disabled: None, ..disabled.clone() };
+    assert!(directory.change_endpoint(&scope, &disabled, &enabled).await.unwrap());
+    assert_eq!(directory.endpoint(&scope, &id).await.unwrap(), Some(enabled));
+    assert!(directory.disable_endpoint(&scope, &id, &Disabled::now("again")).await.unwrap());
 }
 
 async fn changes_and_removes_endpoints_of_the_company_alone(directory: Arc<dyn Directory>) {
@@ -216,21 +226,25 @@ async fn changes_and_removes_endpoints_of_the_company_alone(directory: Arc<dyn D
     directory.add_endpoint(&a, &endpoint("comp_a", "ep", 0)).await.unwrap();
     directory.add_endpoint(&b, &theirs).await.unwrap();
 
-    let mut changed = endpoint("comp_a", "ep", 0);
+    let known = endpoint("comp_a", "ep", 0);
+    let mut changed = known.clone();
     changed.rotate(Secret::key_pair([2; 32]), at(7));
     changed.description = Some("Kho dữ liệu".to_owned());
     changed.filter.channels = ["web".to_owned()].into();
     changed.headers = BTreeMap::from([("x-key".to_owned(), "k".to_owned())]).try_into().unwrap();
     changed.payload = Payload::Thin;
     changed.retries.give_up_after_s = Some(60);
-    assert!(directory.put_endpoint(&a, &changed).await.unwrap());
+    changed.rate_limit = Some(RateLimit::try_from(5).unwrap());
+    changed.order = Order::Ordered;
+    assert!(directory.change_endpoint(&a, &known, &changed).await.unwrap());
+    assert!(!directory.change_endpoint(&a, &known, &known).await.unwrap(), "it is not as it was known any more");
     assert_eq!(directory.endpoint(&a, &changed.id).await.unwrap(), Some(changed.clone()));
     assert_eq!(directory.endpoint(&b, &changed.id).await.unwrap(), Some(theirs.clone()));
-    assert!(matches!(directory.put_endpoint(&b, &changed).await, Err(Error::Invalid(_))));
+    assert!(matches!(directory.change_endpoint(&b, &theirs, &changed).await, Err(Error::Invalid(_))));
 
     assert!(directory.remove_endpoint(&a, &changed.id).await.unwrap());
     assert!(!directory.remove_endpoint(&a, &changed.id).await.unwrap());
-    assert!(!directory.put_endpoint(&a, &changed).await.unwrap(), "one that was removed stays so");
+    assert!(!directory.change_endpoint(&a, &changed, &changed).await.unwrap(), "one that was removed stays so");
     assert_eq!(directory.endpoints(&a).await.unwrap(), []);
     assert_eq!(directory.endpoints(&b).await.unwrap(), [theirs]);
 }

@@ -7,7 +7,7 @@ use super::super::testing::{MemoryBus, MemoryStore, company, endpoint, jobs, web
 use super::*;
 use crate::domain::ConversationId;
 use crate::domain::event::{Origin, WORKER};
-use crate::domain::webhook::{Headers, Payload, ROTATION, Secret};
+use crate::domain::webhook::{Disabled, Headers, Payload, ROTATION, Secret};
 use crate::ports::bus::{Bus, Settlement};
 use crate::ports::webhook::{Answer, Error as PostError, Posted, Timing};
 use async_trait::async_trait;
@@ -91,7 +91,7 @@ async fn try_once(message: &Message, answer: Option<Result<Answer, PostError>>) 
 #[tokio::test]
 async fn an_event_is_spread_over_the_endpoints_that_listen() {
     let mut disabled = endpoint("ep_2", &UPDATED);
-    disabled.disabled = Some("gone".to_owned());
+    disabled.disabled = Some(Disabled::now("gone"));
     let mut foreign = endpoint("ep_4", &UPDATED);
     foreign.company_id = "comp_2".parse().unwrap();
     let other = endpoint("ep_3", &[EventType::MessageCreated]);

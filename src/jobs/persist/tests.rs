@@ -2,6 +2,7 @@
 
 use super::super::testing::{MemoryStore, company, endpoint, finished, jobs, record};
 use super::*;
+use crate::domain::webhook::Disabled;
 use serde_json::{Value, json};
 
 fn job(store: &Arc<MemoryStore>) -> Persist {
@@ -55,7 +56,7 @@ async fn further_events_are_published_only_when_someone_listens() {
     use EventType::{ConversationCreated, ConversationUpdated, MessageCreated};
     let all = [ConversationUpdated, ConversationCreated, MessageCreated];
     let mut deaf = endpoint("ep_2", &all);
-    deaf.disabled = Some("gone".to_owned());
+    deaf.disabled = Some(Disabled::now("gone"));
     let store = MemoryStore::with([deaf]);
     assert_eq!(done(job(&store).run(&finished(&record("s-1", "q", "a"))).await).len(), 1, "a disabled one listened");
     let endpoint = endpoint("ep_1", &all);

@@ -1,6 +1,7 @@
 //! Sources that go on while they are read, and time that goes on between export and import.
 
 use super::*;
+use crate::domain::webhook::Disabled;
 
 #[tokio::test]
 async fn a_head_counts_the_turns_that_are_exported_with_it_while_more_come_in() {
@@ -52,7 +53,7 @@ async fn a_later_export_catches_up() {
         let mut state = from.state.lock();
         state.add(turn("s2", 8, now()));
         state.add(turn("s9", 1, now()));
-        state.endpoints[0].disabled = Some("answered 410".into());
+        state.endpoints[0].disabled = Some(Disabled::now("answered 410"));
         state.keys.push(ApiKey::issue(id(), KeyScope::Backend, [9; 24], now()).0);
         let document = "a".parse().unwrap();
         state.documents.get_mut(&document).unwrap().fingerprint = "other".into();

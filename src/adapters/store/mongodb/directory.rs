@@ -10,7 +10,7 @@ use time::{OffsetDateTime, UtcOffset};
 use super::MongoStore;
 use super::call::is_duplicate;
 use super::codec::{from_document, key, nanos_of, to_document};
-use crate::domain::webhook::Endpoint;
+use crate::domain::webhook::{Disabled, Endpoint};
 use crate::domain::{ApiKey, Company, CompanyId, CompanyScope, EndpointId};
 use crate::ports::directory::Directory;
 use crate::ports::store::Error;
@@ -145,15 +145,24 @@ impl Directory for MongoStore {
         self.one("endpoint", ENDPOINTS, key(scope.company(), id.as_str()), "endpoint").await
     }
 
-    async fn put_endpoint(&self, scope: &CompanyScope, endpoint: &Endpoint) -> Result<bool, Error> {
-        if endpoint.company_id != *scope.company() {
-            return Err(Error::Invalid(format!("endpoint {} is not of company {}", endpoint.id, scope.company())));
+    async fn change_endpoint(&self, scope: &CompanyScope, known: &Endpoint, changed: &Endpoint) -> Result<bool, Error> {
+        if changed.company_id != *scope.company() || changed.id != known.id {
+            return Err(Error::Invalid(format!("endpoint {} is not of company {}", changed.id, scope.company())));
         }
-        let filter = key(scope.company(), endpoint.id.as_str());
-        let update = doc! { "$set": { "endpoint": to_document(endpoint)? } };
-        let written = self
-            .call("put_endpoint", async { Ok(self.collection(ENDPOINTS).await?.update_one(filter, update).await?) });
-        Ok(written.await?.matched_count > 0)
+        let mut filter = key(scope.company(), known.id.as_str());
+        let update = doc! { "$set": { "endpoint": to_document(changed)? } };
+        self.call("change_endpoint", async {
+            let endpoints = self.collection(ENDPOINTS).await?;
+            let Some(stored) = endpoints.find_one(filter.clone()).await? else { return Ok(false) };
+            // Compared as what it means, and changed if it is still the same to the letter.
+            let fields = stored.get("endpoint").cloned();
+            if read::<Endpoint>(stored, "endpoint")? != *known {
+                return Ok(false);
+            }
+            filter.insert("endpoint", fields);
+            Ok(endpoints.update_one(filter, update).await?.matched_count > 0)
+        })
+        .await
     }
 
     async fn remove_endpoint(&self, scope: &CompanyScope, id: &EndpointId) -> Result<bool, Error> {
@@ -163,14 +172,21 @@ impl Directory for MongoStore {
         Ok(removed.await?.deleted_count > 0)
     }
 
-    async fn disable_endpoint(&self, scope: &CompanyScope, id: &EndpointId, reason: &str) -> Result<(), Error> {
-        let filter = key(scope.company(), id.as_str());
-        let update = doc! { "$set": { "endpoint.disabled": reason } };
-        // One that was removed meanwhile gets nothing sent either.
+    async fn disable_endpoint(
+        &self,
+        scope: &CompanyScope,
+        id: &EndpointId,
+        disabled: &Disabled,
+    ) -> Result<bool, Error> {
+        let mut filter = key(scope.company(), id.as_str());
+        // Null is what an endpoint without the field has, too.
+        filter.insert("endpoint.disabled", Bson::Null);
+        let fields = to_document(disabled)?.into_iter().map(|(name, value)| (format!("endpoint.{name}"), value));
+        let update = doc! { "$set": fields.collect::<Document>() };
         let updated = self.call("disable_endpoint", async {
             Ok(self.collection(ENDPOINTS).await?.update_one(filter, update).await?)
         });
-        updated.await.map(|_| ())
+        Ok(updated.await?.matched_count > 0)
     }
 }
 

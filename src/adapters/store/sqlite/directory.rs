@@ -7,7 +7,7 @@ use time::{OffsetDateTime, UtcOffset};
 
 use super::SqliteStore;
 use crate::adapters::sqlite::{self, from_json, nanos_of, to_json};
-use crate::domain::webhook::Endpoint;
+use crate::domain::webhook::{Disabled, Endpoint};
 use crate::domain::{ApiKey, Company, CompanyId, CompanyScope, EndpointId};
 use crate::ports::directory::Directory;
 use crate::ports::store::Error;
@@ -183,16 +183,17 @@ impl Directory for SqliteStore {
         Ok(self.database.read(move |connection| endpoint(connection, &company, &id)).await?)
     }
 
-    async fn put_endpoint(&self, scope: &CompanyScope, endpoint: &Endpoint) -> Result<bool, Error> {
-        if endpoint.company_id != *scope.company() {
-            return Err(Error::Invalid(format!("endpoint {} is not of company {}", endpoint.id, scope.company())));
+    async fn change_endpoint(&self, scope: &CompanyScope, known: &Endpoint, changed: &Endpoint) -> Result<bool, Error> {
+        if changed.company_id != *scope.company() || changed.id != known.id {
+            return Err(Error::Invalid(format!("endpoint {} is not of company {}", changed.id, scope.company())));
         }
-        let (company, id, json) = (endpoint.company_id.clone(), endpoint.id.clone(), to_json(endpoint)?);
+        let (company, known, json) = (scope.company().clone(), known.clone(), to_json(changed)?);
         let written = self.database.write(move |connection| {
-            let changed = connection
-                .prepare_cached("UPDATE endpoints SET endpoint = ? WHERE company_id = ? AND endpoint_id = ?")?
-                .execute([json.as_str(), company.as_str(), id.as_str()])?;
-            Ok(changed > 0)
+            if endpoint(connection, &company, &known.id)?.is_none_or(|stored| stored != known) {
+                return Ok(false);
+            }
+            put_endpoint(connection, &company, &known.id, &json)?;
+            Ok(true)
         });
         Ok(written.await?)
     }
@@ -208,19 +209,34 @@ impl Directory for SqliteStore {
         Ok(written.await?)
     }
 
-    async fn disable_endpoint(&self, scope: &CompanyScope, id: &EndpointId, reason: &str) -> Result<(), Error> {
-        let (company, id, reason) = (scope.company().clone(), id.clone(), reason.to_owned());
+    async fn disable_endpoint(
+        &self,
+        scope: &CompanyScope,
+        id: &EndpointId,
+        disabled: &Disabled,
+    ) -> Result<bool, Error> {
+        let (company, id, disabled) = (scope.company().clone(), id.clone(), disabled.clone());
         let written = self.database.write(move |connection| {
-            // One that was removed meanwhile gets nothing sent either.
-            let Some(mut endpoint) = endpoint(connection, &company, &id)? else { return Ok(()) };
-            endpoint.disabled = Some(reason);
-            connection
-                .prepare_cached("UPDATE endpoints SET endpoint = ? WHERE company_id = ? AND endpoint_id = ?")?
-                .execute([to_json(&endpoint)?.as_str(), company.as_str(), id.as_str()])?;
-            Ok(())
+            let known = endpoint(connection, &company, &id)?.filter(|known| known.disabled.is_none());
+            let Some(mut endpoint) = known else { return Ok(false) };
+            endpoint.disabled = Some(disabled);
+            put_endpoint(connection, &company, &id, &to_json(&endpoint)?)?;
+            Ok(true)
         });
         Ok(written.await?)
     }
+}
+
+fn put_endpoint(
+    connection: &Connection,
+    company: &CompanyId,
+    id: &EndpointId,
+    json: &str,
+) -> Result<(), sqlite::Error> {
+    connection
+        .prepare_cached("UPDATE endpoints SET endpoint = ? WHERE company_id = ? AND endpoint_id = ?")?
+        .execute([json, company.as_str(), id.as_str()])?;
+    Ok(())
 }
 
 fn endpoint(connection: &Connection, company: &CompanyId, id: &EndpointId) -> Result<Option<Endpoint>, sqlite::Error> {
