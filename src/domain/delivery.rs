@@ -66,6 +66,8 @@ pub struct Delivery {
     pub webhook_id: String,
     /// What happened.
     pub event_type: EventType,
+    /// What it happened to: the turn's id, unless it is no turn's.
+    pub subject: String,
     /// The conversation that it happened in, if it did.
     pub conversation_id: Option<ConversationId>,
     /// The number of its turn in that conversation.
@@ -88,9 +90,28 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// Its place in its conversation, by which an endpoint that wants order gets it.
-    pub fn position(&self) -> Option<u64> {
-        self.sequence.map(|sequence| sequence.saturating_mul(u64::from(u8::MAX) + 1).saturating_add(self.rank.into()))
+    /// Its place in its conversation, if it has one.
+    pub fn place(&self) -> Option<Place> {
+        let (conversation_id, sequence) = (self.conversation_id?, self.sequence?);
+        Some(Place { conversation_id, sequence, rank: self.rank })
+    }
+}
+
+/// The place of a delivery in its conversation, by which an endpoint that wants order gets it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The conversation.
+    pub conversation_id: ConversationId,
+    /// The number of the turn.
+    pub sequence: u64,
+    /// The place among the deliveries of one turn.
+    pub rank: u8,
+}
+
+impl Place {
+    /// The place in one number.
+    pub fn position(&self) -> u64 {
+        self.sequence.saturating_mul(u64::from(u8::MAX) + 1).saturating_add(self.rank.into())
     }
 }
 

@@ -1,11 +1,14 @@
 //! The log of deliveries: every webhook for every endpoint, with its tries, and replays of them.
 
+use std::fmt;
+use std::str::FromStr;
+
 use async_trait::async_trait;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::store::{Error, Page};
-use crate::domain::delivery::{Attempt, Delivery, Filter, Health, Parcel, Replay, Standing};
+use crate::domain::delivery::{Attempt, Delivery, Filter, Health, Parcel, Place, Replay, Standing};
 use crate::domain::{CompanyScope, ConversationId, EndpointId};
 
 /// What one delivery of a conversation may have to wait for.
@@ -15,6 +18,34 @@ pub struct Ahead {
     pub pending: Option<OffsetDateTime>,
     /// Whether anything is known of the turn before its own.
     pub knows_last_turn: bool,
+}
+
+/// Where a page of deliveries ended: pages are cut by key, so that what comes in between moves none to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// When the event of the last delivery was made, in nanoseconds since 1970.
+    pub happened_ns: i64,
+    /// The last delivery.
+    pub id: Uuid,
+}
+
+impl FromStr for Cursor {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        text.split_once('-')
+            .and_then(|(happened, id)| {
+                let happened_ns = u64::from_str_radix(happened, 16).ok()?.cast_signed();
+                Some(Self { happened_ns, id: id.parse().ok()? })
+            })
+            .ok_or_else(|| Error::Invalid(format!("{text:?} is not the cursor of a page")))
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{}", self.happened_ns, self.id)
+    }
 }
 
 /// The log.
@@ -73,11 +104,17 @@ pub trait Deliveries: Send + Sync {
     ) -> Result<(Vec<Parcel>, Option<String>), Error>;
 
     /// What a delivery has to wait for whose endpoint wants each conversation in order: those of the same conversation
-    /// to the same endpoint with a lower position, that were to be tried after `since`.
+    /// to the same endpoint with a lower place, that were to be tried after `since`.
     ///
     /// # Errors
     /// When the log cannot be read.
-    async fn ahead(&self, scope: &CompanyScope, of: &Delivery, since: OffsetDateTime) -> Result<Ahead, Error>;
+    async fn ahead(
+        &self,
+        scope: &CompanyScope,
+        endpoint: &EndpointId,
+        place: Place,
+        since: OffsetDateTime,
+    ) -> Result<Ahead, Error>;
 
     /// Makes a delivery pending again for a replay, as its `round` th time, unless it is pending or was replayed since.
     /// Says whether it is now pending for this replay, which it also is when that was done before.
@@ -170,4 +207,15 @@ pub trait Deliveries: Send + Sync {
         conversation: ConversationId,
         until: OffsetDateTime,
     ) -> Result<u64, Error>;
+}
+
+/// Adds to the health of an endpoint how long its last tries took, of which `took` has the milliseconds.
+pub fn latencies(health: &mut Health, mut took: Vec<f64>) {
+    took.sort_by(f64::total_cmp);
+    // Nearest rank: the smallest that so many per cent are not above.
+    let at = |percent: usize| {
+        let rank = (took.len() * percent).div_ceil(100);
+        took.get(rank.saturating_sub(1)).copied()
+    };
+    (health.p50_ms, health.p95_ms, health.p99_ms) = (at(50), at(95), at(99));
 }

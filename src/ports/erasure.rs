@@ -27,6 +27,8 @@ pub struct CompanyReceipt {
     pub passages: usize,
     /// Messages in queues and dead letters.
     pub messages: u64,
+    /// Webhook deliveries in the log.
+    pub deliveries: u64,
     /// Turns in the numbers.
     pub counted_turns: u64,
     /// Keys.
@@ -38,8 +40,9 @@ pub struct CompanyReceipt {
 impl CompanyReceipt {
     /// Whether nothing was there to be removed.
     pub fn is_empty(&self) -> bool {
-        let counts = [self.conversations, self.turns, self.documents, self.messages, self.counted_turns, self.keys];
-        counts.iter().all(|&count| count == 0) && self.passages == 0 && self.endpoints == 0
+        let content = [self.conversations, self.turns, self.documents, self.messages, self.deliveries];
+        let rest = [self.counted_turns, self.keys, self.endpoints];
+        content.iter().chain(&rest).all(|&count| count == 0) && self.passages == 0
     }
 }
 
@@ -53,6 +56,8 @@ pub struct ConversationReceipt {
     pub turns: u64,
     /// Messages in queues and dead letters.
     pub messages: u64,
+    /// Webhook deliveries in the log.
+    pub deliveries: u64,
 }
 
 /// Removes from every store, queue, buffer and index.

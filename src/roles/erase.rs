@@ -101,6 +101,7 @@ impl Eraser {
         Ok(ConversationReceipt {
             turns: first.turns + second.turns,
             messages: first.messages + second.messages,
+            deliveries: first.deliveries + second.deliveries,
             ..first
         })
     }
@@ -139,6 +140,7 @@ impl Places<'_> {
         let messages = self.bus.erase(scope).await?;
         let passages = self.index.erase(scope).await?;
         let erased = self.stores.conversations.erase(scope).await?;
+        let deliveries = self.stores.deliveries.erase_deliveries(scope).await?;
         let counted_turns = self.stores.analytics.erase_analytics(scope).await?;
         if let Some(cluster) = self.stores.cluster() {
             cluster.erase(scope).await?;
@@ -150,6 +152,7 @@ impl Places<'_> {
             documents: erased.documents,
             passages,
             messages,
+            deliveries,
             counted_turns,
             keys: 0,
             endpoints: 0,
@@ -165,7 +168,8 @@ impl Places<'_> {
         // The store first: from then on no turn of it is stored any more, and nothing follows from one.
         let erased = self.stores.conversations.remove(scope, conversation, until).await?;
         let messages = self.bus.erase_turns(scope, Turns { conversation, until }).await?;
-        Ok(ConversationReceipt { conversation_id: conversation, turns: erased.turns, messages })
+        let deliveries = self.stores.deliveries.erase_conversation(scope, conversation, until).await?;
+        Ok(ConversationReceipt { conversation_id: conversation, turns: erased.turns, messages, deliveries })
     }
 }
 
@@ -176,6 +180,7 @@ fn and(first: CompanyReceipt, second: &CompanyReceipt) -> CompanyReceipt {
         documents: first.documents + second.documents,
         passages: first.passages + second.passages,
         messages: first.messages + second.messages,
+        deliveries: first.deliveries + second.deliveries,
         counted_turns: first.counted_turns + second.counted_turns,
         ..first
     }

@@ -10,6 +10,7 @@ use crate::adapters::store::sqlite::SqliteStore;
 use crate::config::{self, Settings};
 use crate::ports::analytics::Analytics;
 use crate::ports::cluster::Cluster;
+use crate::ports::deliveries::Deliveries;
 use crate::ports::directory::Directory;
 use crate::ports::ledger::Ledger;
 use crate::ports::store::{ConversationStore, DocumentRegister};
@@ -25,6 +26,8 @@ pub struct Stores {
     pub directory: Arc<dyn Directory>,
     /// Numbers about turns.
     pub analytics: Arc<dyn Analytics>,
+    /// The log of deliveries.
+    pub deliveries: Arc<dyn Deliveries>,
     /// What only a store that several processes share has.
     pub shared: Option<Shared>,
 }
@@ -55,7 +58,8 @@ impl Stores {
                     conversations: store.clone(),
                     documents: store.clone(),
                     directory: store.clone(),
-                    analytics: store,
+                    analytics: store.clone(),
+                    deliveries: store,
                     shared: None,
                 })
             }
@@ -74,6 +78,7 @@ impl Stores {
                     documents: shared.clone(),
                     directory: shared.clone(),
                     analytics: shared.clone(),
+                    deliveries: shared.clone(),
                     shared: Some(Shared { cluster: shared.clone(), ledger: shared, mongodb: store }),
                 })
             }

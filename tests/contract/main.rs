@@ -16,6 +16,7 @@ mod analytics;
 mod architecture;
 mod bus;
 mod cluster;
+mod deliveries;
 mod directory;
 mod index;
 mod ledger;

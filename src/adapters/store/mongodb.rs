@@ -1,5 +1,5 @@
-//! The store of the distributed mode: conversations, documents, the directory, the ledger of the bus, what processes know
-//! of each other, and the facts for counting, in one MongoDB database.
+//! The store of the distributed mode: conversations, documents, the directory, the log of deliveries, the ledger of the bus,
+//! what processes know of each other, and the facts for counting, in one MongoDB database.
 //!
 //! No operation needs a transaction over several documents, so that it all works on a sharded cluster too. The shard key
 //! is the company: ids and unique indexes begin with it and every query names it. `migrations/README.md` says which few
@@ -12,6 +12,7 @@ mod call;
 mod cluster;
 mod codec;
 mod conversations;
+mod deliveries;
 mod directory;
 mod documents;
 mod heads;

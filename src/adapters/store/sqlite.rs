@@ -2,6 +2,7 @@
 
 mod analytics;
 mod carry;
+mod deliveries;
 mod directory;
 mod documents;
 mod heads;
@@ -49,6 +50,7 @@ pub fn migrations() -> Migrations<'static> {
         M::up(include_str!("../../../migrations/sqlite/store-0001.sql")),
         M::up(include_str!("../../../migrations/sqlite/store-0002.sql")),
         M::up(include_str!("../../../migrations/sqlite/store-0003.sql")),
+        M::up(include_str!("../../../migrations/sqlite/store-0004.sql")),
     ])
 }
 

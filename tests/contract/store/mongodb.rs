@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::Store;
 use crate::analytics::Counters;
 use crate::cluster::Processes;
+use crate::deliveries::Log;
 use crate::ledger::Books;
 use crate::support::services;
 
@@ -96,6 +97,13 @@ pub(crate) async fn fresh_counters() -> Option<Counters> {
     let base = Base::new()?;
     let store = Arc::new(base.migrated().await);
     Some(Counters { analytics: store.clone(), conversations: store, _guard: Box::new(base) })
+}
+
+/// An empty log of deliveries.
+pub(crate) async fn fresh_log() -> Option<Log> {
+    let base = Base::new()?;
+    let store = Arc::new(base.migrated().await);
+    Some(Log { deliveries: store.clone(), conversations: store, _guard: Box::new(base) })
 }
 
 /// An empty ledger, seen by two processes.

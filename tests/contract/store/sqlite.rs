@@ -15,6 +15,7 @@ use turnpike::ports::store::{ConversationStore, Erased, Filter, Page};
 use super::retention::future;
 use super::{Store, record, scope};
 use crate::analytics::Counters;
+use crate::deliveries::Log;
 
 /// An empty store in a folder of its own.
 pub(crate) async fn fresh() -> Store {
@@ -28,6 +29,13 @@ pub(crate) async fn fresh_counters() -> Counters {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(open(folder.path()));
     Counters { analytics: store.clone(), conversations: store, _guard: Box::new(folder) }
+}
+
+/// An empty log of deliveries in a folder of its own.
+pub(crate) async fn fresh_log() -> Log {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(folder.path()));
+    Log { deliveries: store.clone(), conversations: store, _guard: Box::new(folder) }
 }
 
 fn open(folder: &Path) -> SqliteStore {

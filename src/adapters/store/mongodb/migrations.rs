@@ -20,6 +20,7 @@ const NAMESPACE_EXISTS: i32 = 48;
 const STEPS: &[(&str, &str)] = &[
     ("0001-collections", include_str!("../../../../migrations/mongodb/0001-collections.json")),
     ("0002-removed", include_str!("../../../../migrations/mongodb/0002-removed.json")),
+    ("0003-deliveries", include_str!("../../../../migrations/mongodb/0003-deliveries.json")),
 ];
 
 impl MongoStore {
