@@ -1,10 +1,14 @@
 //! From a request to a company: by key, by the operator's token, or in open mode by the name alone. The only place of the
 //! HTTP face that grants a [`CompanyScope`].
 
+mod caller;
 mod origin;
 mod remembered;
+mod session;
 
+pub use caller::{Access, Caller, Verified};
 pub(super) use origin::is_of_this_machine;
+pub(super) use session::{LASTS, Session, Visitor};
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -18,6 +22,7 @@ use time::OffsetDateTime;
 
 use origin::is_own_site;
 use remembered::Remembered;
+use session::Sessions;
 
 use super::problem::Problem;
 use super::token::{self, Token};
@@ -35,57 +40,6 @@ const TOUCH_PATIENCE: Duration = Duration::from_secs(10);
 /// Keys whose limits and use are remembered.
 const CAPACITY: u64 = 100_000;
 
-/// Who asks: a company, and the right to its data.
-#[derive(Clone, Debug)]
-pub struct Caller {
-    /// The company.
-    pub company: Arc<Company>,
-    /// The right to its data.
-    pub scope: CompanyScope,
-    /// What let them in.
-    pub access: Access,
-}
-
-impl Caller {
-    /// Whether anyone can be behind it who has seen a page with the company's publishable key. They are believed
-    /// nothing that one of them could say of another.
-    pub fn is_public(&self) -> bool {
-        matches!(&self.access, Access::Key(key) if key.scope == KeyScope::Publishable)
-    }
-
-    /// Checks that what let the caller in opens something, where only the body of a request says what is needed.
-    ///
-    /// # Errors
-    /// 403.
-    pub fn must_open(&self, needed: KeyScope) -> Result<(), Problem> {
-        match &self.access {
-            Access::Key(key) => opens(key.scope, needed),
-            Access::Open | Access::Operator => Ok(()),
-        }
-    }
-}
-
-/// What let a caller in.
-#[derive(Clone, Debug)]
-pub enum Access {
-    /// Nothing is asked for.
-    Open,
-    /// A key of the company.
-    Key(Arc<ApiKey>),
-    /// The operator's token.
-    Operator,
-}
-
-/// A key that was brought as what a request is about.
-pub struct Verified {
-    /// The key.
-    pub key: Arc<ApiKey>,
-    /// The right to its company's data.
-    pub scope: CompanyScope,
-    /// When it stops to work, or the token that it came in does.
-    pub expires_at: Option<OffsetDateTime>,
-}
-
 /// Checks who asks.
 pub struct Gate {
     directory: Arc<dyn Directory>,
@@ -101,6 +55,7 @@ pub struct Gate {
     publishable_per_minute: u32,
     /// The keys whose use was noted a short time ago.
     touched: Cache<String, ()>,
+    sessions: Sessions,
 }
 
 impl Gate {
@@ -118,6 +73,7 @@ impl Gate {
             key_limiters: Cache::builder().max_capacity(CAPACITY).time_to_idle(Duration::from_secs(3600)).build(),
             publishable_per_minute: settings.limits.publishable_requests_per_minute,
             touched: Cache::builder().max_capacity(CAPACITY).time_to_live(TOUCH).build(),
+            sessions: Sessions::new(),
         }
     }
 
@@ -203,6 +159,50 @@ impl Gate {
     pub fn grant_operator(&self, headers: &HeaderMap, id: &CompanyId) -> Result<CompanyScope, Problem> {
         self.admit_operator(headers)?;
         Ok(CompanyScope::granted(id.clone()))
+    }
+
+    /// A company that a visitor of the console may see, with the right to its data.
+    ///
+    /// # Errors
+    /// 404 for a company that does not exist or is not the visitor's, 403 when the visitor's key does not open so much, 503
+    /// when nobody can tell.
+    pub(super) async fn visited(
+        &self,
+        visitor: &Visitor,
+        id: &CompanyId,
+        needed: KeyScope,
+    ) -> Result<(Arc<Company>, CompanyScope), Problem> {
+        let missing = || Problem::not_found("company");
+        match visitor {
+            Visitor::Operator => {}
+            Visitor::Company(key) if key.company_id == *id => opens(key.scope, needed)?,
+            Visitor::Company(_) => return Err(missing()),
+        }
+        let found = self.companies.get(id.as_str(), async { self.directory.company(id).await }).await?;
+        let company = found.ok_or_else(missing)?;
+        let scope = CompanyScope::granted(company.id.clone());
+        Ok((company, scope))
+    }
+
+    /// The companies that a visitor of the console may see all at once.
+    ///
+    /// # Errors
+    /// 503 when nobody can tell.
+    pub(super) async fn visited_together(&self, visitor: &Visitor) -> Result<Vec<CompanyScope>, Problem> {
+        match visitor {
+            Visitor::Operator => {
+                let companies = self.directory.companies().await?;
+                Ok(companies.into_iter().map(|company| CompanyScope::granted(company.id)).collect())
+            }
+            Visitor::Company(key) => Ok(vec![CompanyScope::granted(key.company_id.clone())]),
+        }
+    }
+
+    /// The keys of a company that begin like the one a session was opened with.
+    async fn keys_of_session(&self, company: &CompanyId, prefix: &str) -> Result<Vec<ApiKey>, Problem> {
+        let mut keys = self.directory.keys(&CompanyScope::granted(company.clone())).await?;
+        keys.retain(|key| key.prefix == prefix);
+        Ok(keys)
     }
 
     async fn admit_by(

@@ -27,7 +27,8 @@ const READABLE: [HeaderName; 4] = [
 pub(super) fn layer(settings: &Settings) -> CorsLayer {
     let (origins, mode) = (settings.server.cors_origins.clone(), settings.auth.mode);
     let may_read = move |origin: &HeaderValue, path: &str| {
-        is_set(&origins, origin) || auth::is_of_this_machine(origin) || (mode == AuthMode::Keys && is_for_pages(path))
+        let is_let = is_set(&origins, origin) || auth::is_of_this_machine(origin);
+        !is_console(path) && (is_let || (mode == AuthMode::Keys && is_for_pages(path)))
     };
     let (origins, with_credentials) = (settings.server.cors_origins.clone(), settings.server.cors_credentials);
     CorsLayer::new()
@@ -48,6 +49,11 @@ pub(super) fn layer(settings: &Settings) -> CorsLayer {
 
 fn is_set(origins: &[String], origin: &HeaderValue) -> bool {
     origin.to_str().is_ok_and(|origin| origins.iter().any(|set| set.eq_ignore_ascii_case(origin)))
+}
+
+/// The console is for its own pages alone: what others could read there they could send its forms with.
+fn is_console(path: &str) -> bool {
+    path == "/console" || path.starts_with("/console/")
 }
 
 fn is_for_pages(path: &str) -> bool {

@@ -42,20 +42,20 @@ pub(super) fn routes() -> OpenApiRouter<Arc<Health>> {
 /// How a process is.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Health)]
-struct Answer {
+pub(super) struct Answer {
     /// Whether it takes new turns.
-    status: Readiness,
+    pub(super) status: Readiness,
     /// The version of the service.
-    version: &'static str,
+    pub(super) version: &'static str,
     /// The parts that something stands in for.
-    degraded: Vec<&'static str>,
+    pub(super) degraded: Vec<&'static str>,
     /// Each part: `ok`, or what is wrong with it.
-    parts: BTreeMap<&'static str, String>,
+    pub(super) parts: BTreeMap<&'static str, String>,
 }
 
 /// Whether new turns are taken.
-#[derive(Serialize, ToSchema)]
-enum Readiness {
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) enum Readiness {
     /// They are.
     #[serde(rename = "ready")]
     Ready,
@@ -123,23 +123,32 @@ async fn health(state: State<Arc<Health>>) -> (StatusCode, Json<Answer>) {
     ),
 )]
 async fn ready(State(health): State<Arc<Health>>) -> (StatusCode, Json<Answer>) {
-    let mut report = Report::default();
-    let (store, bus) = tokio::join!(
-        check(async { health.store.check().await.map_err(|error| error.to_string()) }),
-        check(async { health.bus.check().await.map_err(|error| error.to_string()) }),
-    );
-    report.add("store", store);
-    report.add("bus", bus);
-    let admits = match &health.engine {
-        Some(engine) => gateway(engine, &mut report).await,
-        None => Ok(()),
+    let answer = health.look().await;
+    let status = match answer.status {
+        Readiness::Ready => StatusCode::OK,
+        Readiness::NotReady => StatusCode::SERVICE_UNAVAILABLE,
     };
-    let (status, word) = match admits {
-        Ok(()) => (StatusCode::OK, Readiness::Ready),
-        Err(_) => (StatusCode::SERVICE_UNAVAILABLE, Readiness::NotReady),
-    };
-    let Report { parts, degraded } = report;
-    (status, Json(Answer { status: word, version: env!("CARGO_PKG_VERSION"), degraded, parts }))
+    (status, Json(answer))
+}
+
+impl Health {
+    /// How the process is.
+    pub(super) async fn look(&self) -> Answer {
+        let mut report = Report::default();
+        let (store, bus) = tokio::join!(
+            check(async { self.store.check().await.map_err(|error| error.to_string()) }),
+            check(async { self.bus.check().await.map_err(|error| error.to_string()) }),
+        );
+        report.add("store", store);
+        report.add("bus", bus);
+        let admits = match &self.engine {
+            Some(engine) => gateway(engine, &mut report).await,
+            None => Ok(()),
+        };
+        let status = if admits.is_ok() { Readiness::Ready } else { Readiness::NotReady };
+        let Report { parts, degraded } = report;
+        Answer { status, version: env!("CARGO_PKG_VERSION"), degraded, parts }
+    }
 }
 
 /// What a gateway has besides; whether it takes new turns.

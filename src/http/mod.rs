@@ -5,6 +5,7 @@ mod accept;
 mod asking;
 pub mod auth;
 mod body;
+mod console;
 mod cors;
 mod detail;
 mod extract;
@@ -31,6 +32,7 @@ use crate::pipeline::engine::Engine;
 use crate::ports::analytics::Analytics;
 use crate::ports::directory::Directory;
 use crate::ports::erasure::Erasure;
+use crate::ports::operations::Operations;
 use crate::ports::peer::Peer;
 use crate::ports::store::ConversationStore;
 use crate::ports::upstream::Upstream;
@@ -56,6 +58,8 @@ pub struct App {
     pub erasure: Arc<dyn Erasure>,
     /// Documents on their way into the knowledge, and what works on it.
     pub ingestion: Arc<Ingestion>,
+    /// Queues, books and processes.
+    pub operations: Arc<dyn Operations>,
     /// Numbers about turns.
     pub analytics: Arc<dyn Analytics>,
     /// The way to other gateways.

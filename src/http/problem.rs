@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::pipeline::ask::Refused;
-use crate::ports::{outbox, store};
+use crate::ports::{bus, operations, outbox, store};
 
 /// How long a client that met a limit is asked to wait.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
@@ -88,6 +88,11 @@ impl Problem {
         &self.code
     }
 
+    /// When to come back, if it says so.
+    pub fn wait(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
     /// The field of the request that it is about.
     pub fn param(&self) -> Option<&str> {
         self.param.as_deref()
@@ -144,6 +149,27 @@ impl From<Refused> for Problem {
 impl From<outbox::Error> for Problem {
     fn from(error: outbox::Error) -> Self {
         Self::unavailable("spool_full", error.to_string())
+    }
+}
+
+impl From<bus::Error> for Problem {
+    fn from(error: bus::Error) -> Self {
+        match error {
+            bus::Error::Unavailable(reason) => {
+                tracing::warn!(reason, "the bus did not answer a request");
+                Self::unavailable("bus_unavailable", "the queues cannot be read right now")
+            }
+            bus::Error::Invalid(reason) => Self::bad_request("invalid", reason),
+        }
+    }
+}
+
+impl From<operations::Error> for Problem {
+    fn from(error: operations::Error) -> Self {
+        match error {
+            operations::Error::Bus(error) => error.into(),
+            operations::Error::Store(error) => error.into(),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Accepts connections: bounded in number, with time limits for slow heads and for clients that do not read, TCP_NODELAY
 //! on, and a shutdown that lets open streams end.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,10 @@ use crate::runtime::tasks;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// A connection's read buffer at most, in bytes. Heads are small; bodies are read through it.
 const BUFFER_BYTES: usize = 64 * 1024;
+
+/// Who a request came from, as far as the connection tells: where a proxy stands before the service, the proxy.
+#[derive(Clone, Copy)]
+pub(super) struct Peer(pub(super) IpAddr);
 
 /// A connection's place in the server. What a connection becomes by an upgrade holds it for as long as it lives: so it
 /// goes on to count, and the server waits for it when it goes down.
@@ -64,9 +69,9 @@ pub async fn run(listener: TcpListener, router: Router, settings: Server, shutdo
             () = shutdown.cancelled() => break,
         };
         let Ok(permit) = permit else { break };
-        let stream = tokio::select! {
+        let (stream, peer) = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok((stream, address)) => (stream, Peer(address.ip())),
                 Err(error) => {
                     tracing::warn!(%error, "a connection was not accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -81,7 +86,7 @@ pub async fn run(listener: TcpListener, router: Router, settings: Server, shutdo
         }
         let held = Arc::new(Held { _permit: permit, _token: connections.token() });
         let link = Link { _held: held, shutdown: shutdown.clone(), cut: cut.clone() };
-        tasks::spawn("connection", connection(stream, router.clone(), settings.clone(), link));
+        tasks::spawn("connection", connection(stream, peer, router.clone(), settings.clone(), link));
     }
     drop(listener);
     connections.close();
@@ -92,11 +97,12 @@ pub async fn run(listener: TcpListener, router: Router, settings: Server, shutdo
     }
 }
 
-async fn connection(stream: TcpStream, router: Router, settings: Server, link: Link) {
+async fn connection(stream: TcpStream, peer: Peer, router: Router, settings: Server, link: Link) {
     let io = TokioIo::new(WriteTimeout::new(stream, settings.write_timeout));
     let routes = TowerToHyperService::new(router);
     let own = link.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
         if request.headers().contains_key(header::UPGRADE) {
             request.extensions_mut().insert(own.clone());
         }

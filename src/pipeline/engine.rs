@@ -150,6 +150,11 @@ impl Engine {
         Ok(self.turns.occupy(scope, limits.streams, limits.streams_per_company)?)
     }
 
+    /// Whether no new turn is let in any more, because the service goes down.
+    pub fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Relaxed)
+    }
+
     /// Lets no new turn in.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);

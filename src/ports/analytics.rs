@@ -29,6 +29,18 @@ pub trait Analytics: Send + Sync {
         grain: Grain,
     ) -> Result<Vec<Cell>, Error>;
 
+    /// As [`Analytics::cells`] for several companies together, whose turns are added up as if they were one's.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    async fn cells_of_several(
+        &self,
+        scopes: &[CompanyScope],
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+        grain: Grain,
+    ) -> Result<Vec<Cell>, Error>;
+
     /// The tokens of the turns that ended from `from` on and before `until`, which are beginnings of days in UTC, added up by
     /// day and model.
     ///

@@ -28,6 +28,9 @@ pub struct Member {
     pub seen_at: OffsetDateTime,
     /// The account of its spool, for a gateway.
     pub turns: Option<TurnAccount>,
+    /// Turns that run at it, for a gateway.
+    #[serde(default)]
+    pub streams: Option<u64>,
 }
 
 /// What became of the turns that a gateway promised to keep.

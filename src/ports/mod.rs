@@ -12,6 +12,7 @@ pub mod erasure;
 pub mod index;
 pub mod ledger;
 pub mod model;
+pub mod operations;
 pub mod outbox;
 pub mod peer;
 pub mod store;

@@ -1,20 +1,19 @@
 //! The accounts of all queues, whoever keeps which part of the books.
 
-use anyhow::Context;
-
 use super::stores::Stores;
 use crate::ports::bus::{Account, Bus, Queue};
 use crate::ports::cluster::TurnAccount;
+use crate::ports::operations::Error;
 
 /// Every queue's account. With RabbitMQ nobody but the gateways' spools can say which turns were accepted and which have
 /// come to their end; each gateway reports that every few seconds.
 ///
 /// # Errors
 /// When the bus or the store cannot be asked.
-pub async fn accounts(stores: &Stores, bus: &dyn Bus) -> anyhow::Result<Vec<Account>> {
+pub async fn accounts(stores: &Stores, bus: &dyn Bus) -> Result<Vec<Account>, Error> {
     let mut accounts = bus.accounts().await?;
     if let Some(cluster) = stores.cluster() {
-        let members = cluster.members().await.context("asking for the gateways' accounts")?;
+        let members = cluster.members().await?;
         let turns =
             members.iter().filter_map(|member| member.turns).fold(TurnAccount::default(), |sum, one| TurnAccount {
                 accepted: sum.accepted + one.accepted,

@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::data_dir::DataDir;
+use crate::pipeline::engine::Engine;
 use crate::ports::cluster::{Cluster, Member, TurnAccount};
 use crate::spool::Spool;
 
@@ -35,16 +36,18 @@ pub(super) fn id(dir: Option<&DataDir>) -> anyhow::Result<String> {
 pub(super) async fn report(
     cluster: Arc<dyn Cluster>,
     mut member: Member,
-    spool: Option<Spool>,
+    gateway: Option<(Spool, Arc<Engine>)>,
     stop: CancellationToken,
 ) {
     loop {
         let is_last = stop.is_cancelled();
         member.seen_at = OffsetDateTime::now_utc();
-        member.turns = spool.as_ref().map(|spool| {
+        if let Some((spool, engine)) = &gateway {
             let account = spool.account();
-            TurnAccount { accepted: account.turns_accepted, ended: account.turns_ended, lost: account.lost }
-        });
+            let (accepted, ended, lost) = (account.turns_accepted, account.turns_ended, account.lost);
+            member.turns = Some(TurnAccount { accepted, ended, lost });
+            member.streams = Some(engine.turns().running() as u64);
+        }
         if let Err(error) = cluster.report(&member).await {
             tracing::debug!(%error, "the other processes were not told of this one");
         }

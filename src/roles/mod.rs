@@ -10,6 +10,7 @@ pub mod gateway;
 mod membership;
 pub mod migrations;
 pub mod models;
+pub mod operations;
 pub mod parts;
 pub mod service;
 pub mod stores;

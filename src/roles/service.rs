@@ -15,6 +15,7 @@ use super::curator::Knowledge;
 use super::erase::Eraser;
 use super::gateway::Gateway;
 use super::membership;
+use super::operations::Operator;
 use super::parts::{self, Parts, Purpose};
 use super::stores::Stores;
 use super::workers::{JobKind, Workers};
@@ -144,9 +145,10 @@ impl Service {
                     started_at: now,
                     seen_at: now,
                     turns: None,
+                    streams: None,
                 };
-                let spool = gateway.as_ref().map(|gateway| gateway.spool.clone());
-                let report = membership::report(cluster, member, spool, stop_reports.clone());
+                let gateway = gateway.as_ref().map(|gateway| (gateway.spool.clone(), Arc::clone(&gateway.engine)));
+                let report = membership::report(cluster, member, gateway, stop_reports.clone());
                 Some(tasks::spawn("report", report))
             }
             None => None,
@@ -218,6 +220,11 @@ impl Service {
                 is_shared: settings.bus.is_shared(),
                 index: parts.index.clone(),
                 engine: Arc::clone(engine),
+                spool: gateway.spool.clone(),
+            }),
+            operations: Arc::new(Operator {
+                stores: stores.clone(),
+                bus: Arc::clone(&self.open.bus),
                 spool: gateway.spool.clone(),
             }),
             ingestion: Ingestion::start(Arc::new(Knowledge::of(settings, parts))),

@@ -8,6 +8,13 @@ pub(crate) mod chat {
     pub(crate) const SCRIPT: &str = include_str!("chat/chat.js");
 }
 
+pub(crate) mod console {
+    //! What the pages of the console load, at `/console`.
+
+    pub(crate) const STYLE: &str = include_str!("console/console.css");
+    pub(crate) const SCRIPT: &str = include_str!("console/console.js");
+}
+
 pub(crate) mod docs {
     //! The description of the HTTP interface for people, at `/docs`, around Swagger UI.
 

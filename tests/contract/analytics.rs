@@ -30,7 +30,7 @@ macro_rules! analytics_contract {
             analytics_contract! { @each $make;
                 counts_a_turn_once counts_a_turn_once_however_many_try_at_once adds_up_what_is_alike
                 divides_by_minute_and_day takes_the_beginning_and_leaves_the_end keeps_every_fact_as_it_was
-                counts_no_longer_than_it_should keeps_companies_apart erases_one_company makes_a_report adds_up_tokens_by_day_and_model
+                counts_no_longer_than_it_should keeps_companies_apart adds_up_several_companies erases_one_company makes_a_report adds_up_tokens_by_day_and_model
             }
         }
     };
@@ -215,6 +215,23 @@ async fn keeps_companies_apart(Counters { analytics, .. }: &Counters) {
     analytics.record(&b, &theirs, future()).await.unwrap();
     assert_eq!(cells(&**analytics, &a, Grain::Day).await[0].intent.as_deref(), Some("information"));
     assert_eq!(cells(&**analytics, &b, Grain::Day).await[0].intent.as_deref(), Some("theirs"));
+}
+
+async fn adds_up_several_companies(Counters { analytics, .. }: &Counters) {
+    let (a, b, c) = (scope("comp_a"), scope("comp_b"), scope("comp_c"));
+    for (scope, minutes) in [(&a, 0), (&a, 1), (&b, 1), (&b, 200), (&c, 1)] {
+        analytics.record(scope, &fact(minutes), future()).await.unwrap();
+    }
+    let (from, to) = (BEGINNING, BEGINNING + time::Duration::HOUR);
+    let several = [a.clone(), b, scope("comp_none")];
+    let seen = async |scopes: &[CompanyScope], grain| {
+        let cells = analytics.cells_of_several(scopes, from, to, grain).await.unwrap();
+        sorted(cells).iter().map(|cell| ((cell.period - BEGINNING).whole_minutes(), cell.turns)).collect::<Vec<_>>()
+    };
+    assert_eq!(seen(&several, Grain::Minute).await, [(0, 1), (1, 2)]);
+    assert_eq!(seen(&several, Grain::Day).await, [(0, 3)]);
+    assert_eq!(seen(&[a], Grain::Day).await, [(0, 2)]);
+    assert_eq!(seen(&[], Grain::Day).await, []);
 }
 
 async fn erases_one_company(Counters { analytics, .. }: &Counters) {

@@ -52,6 +52,7 @@ fn member(id: &str) -> Member {
         started_at: now - time::Duration::hours(1),
         seen_at: now,
         turns: Some(TurnAccount { accepted: 9, ended: 8, lost: 1 }),
+        streams: Some(3),
     }
 }
 

@@ -18,6 +18,7 @@ mod admin;
 mod analytics;
 mod cli;
 mod cluster;
+mod console;
 mod crash;
 mod gateways;
 mod limits;

@@ -25,6 +25,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::App;
+use super::console;
 use super::cors;
 use super::health::{self, Health};
 use super::openapi::{self, Description};
@@ -61,8 +62,9 @@ pub fn router(app: Arc<App>, health: Arc<Health>) -> Router {
     let description = Bytes::from(serde_json::to_vec(&description()).unwrap_or_default());
     let document = async move || ([(header::CONTENT_TYPE, "application/json")], description.clone());
     let cors = cors::layer(&app.settings);
+    let console = console::routes(&app, &health);
     let routes = Router::from(described()).merge(pages::routes()).route("/openapi.json", get(document)).with_state(app);
-    finish(routes.merge(Router::from(health::routes()).with_state(health))).layer(cors)
+    finish(routes.merge(console).merge(Router::from(health::routes()).with_state(health))).layer(cors)
 }
 
 /// The routes of a worker, which nobody asks but who looks after it.

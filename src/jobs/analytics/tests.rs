@@ -34,6 +34,16 @@ impl Counters for MemoryCounters {
         Ok(Vec::new())
     }
 
+    async fn cells_of_several(
+        &self,
+        _: &[CompanyScope],
+        _: OffsetDateTime,
+        _: OffsetDateTime,
+        _: Grain,
+    ) -> Result<Vec<Cell>, store::Error> {
+        Ok(Vec::new())
+    }
+
     async fn usage(
         &self,
         _: &CompanyScope,

@@ -39,29 +39,18 @@ impl Analytics for MongoStore {
         to: OffsetDateTime,
         grain: Grain,
     ) -> Result<Vec<Cell>, Error> {
-        let period = match grain {
-            Grain::Minute => "$minute",
-            Grain::Day => "$day",
-        };
-        let pipeline = vec![
-            doc! { "$match": {
-                "company_id": scope.company().as_str(), "at_ns": { "$gte": nanos_of(from)?, "$lt": nanos_of(to)? },
-            } },
-            doc! { "$group": {
-                "_id": {
-                    "period": period, "intent": "$intent", "language": "$language", "finish_reason": "$finish_reason",
-                    "is_degraded": "$is_degraded", "first_token_class": "$first_token_class",
-                },
-                "turns": { "$sum": 1_i64 },
-            } },
-        ];
-        let found = self.call("cells", async {
-            let found = self.collection(FACTS).await?.aggregate(pipeline).await?;
-            Ok(found.try_collect::<Vec<Document>>().await?)
-        });
-        let mut cells = found.await?.into_iter().map(cell).collect::<Result<Vec<_>, _>>()?;
-        cells.sort_by_key(|cell| cell.period);
-        Ok(cells)
+        self.add_up(scope.company().as_str().into(), from, to, grain).await
+    }
+
+    async fn cells_of_several(
+        &self,
+        scopes: &[CompanyScope],
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+        grain: Grain,
+    ) -> Result<Vec<Cell>, Error> {
+        let companies: Vec<&str> = scopes.iter().map(|scope| scope.company().as_str()).collect();
+        self.add_up(doc! { "$in": companies }.into(), from, to, grain).await
     }
 
     async fn usage(
@@ -97,6 +86,41 @@ impl Analytics for MongoStore {
             Ok(self.collection(FACTS).await?.delete_many(filter).await?)
         });
         Ok(deleted.await?.deleted_count)
+    }
+}
+
+impl MongoStore {
+    /// Adds up the turns of a company, or of those that a condition names.
+    async fn add_up(
+        &self,
+        company: Bson,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+        grain: Grain,
+    ) -> Result<Vec<Cell>, Error> {
+        let period = match grain {
+            Grain::Minute => "$minute",
+            Grain::Day => "$day",
+        };
+        let pipeline = vec![
+            doc! { "$match": {
+                "company_id": company, "at_ns": { "$gte": nanos_of(from)?, "$lt": nanos_of(to)? },
+            } },
+            doc! { "$group": {
+                "_id": {
+                    "period": period, "intent": "$intent", "language": "$language", "finish_reason": "$finish_reason",
+                    "is_degraded": "$is_degraded", "first_token_class": "$first_token_class",
+                },
+                "turns": { "$sum": 1_i64 },
+            } },
+        ];
+        let found = self.call("cells", async {
+            let found = self.collection(FACTS).await?.aggregate(pipeline).await?;
+            Ok(found.try_collect::<Vec<Document>>().await?)
+        });
+        let mut cells = found.await?.into_iter().map(cell).collect::<Result<Vec<_>, _>>()?;
+        cells.sort_by_key(|cell| cell.period);
+        Ok(cells)
     }
 }
 

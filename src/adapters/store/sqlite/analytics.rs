@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rusqlite::{Connection, Row, named_params, params};
+use rusqlite::{Connection, Row, Rows, named_params, params};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde::de::value::{Error as NotOne, StrDeserializer};
@@ -40,6 +40,29 @@ impl Analytics for SqliteStore {
             .database
             .read(move |connection| {
                 let cells = cells(connection, &company, from, to, grain);
+                drop(permit);
+                cells
+            })
+            .await;
+        Ok(cells?)
+    }
+
+    async fn cells_of_several(
+        &self,
+        scopes: &[CompanyScope],
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+        grain: Grain,
+    ) -> Result<Vec<Cell>, Error> {
+        let companies: Vec<&str> = scopes.iter().map(|scope| scope.company().as_str()).collect();
+        let companies = serde_json::to_string(&companies).map_err(|error| Error::Invalid(error.to_string()))?;
+        let (from, to) = (nanos_of(from)?, nanos_of(to)?);
+        // In one line with the other reports.
+        let permit = Arc::clone(&self.reports).acquire_owned().await;
+        let cells = self
+            .database
+            .read(move |connection| {
+                let cells = cells_of_several(connection, &companies, from, to, grain);
                 drop(permit);
                 cells
             })
@@ -115,13 +138,36 @@ fn cells(
     let mut statement = connection.prepare_cached(&adding_up(grain))?;
     // What is due but not removed yet is not counted either.
     let now = nanos_of(OffsetDateTime::now_utc())?;
-    let mut rows = statement.query(named_params! {
+    let rows = statement.query(named_params! {
         ":company": company.as_str(),
         ":from": from,
         ":first": from - from % nanos(grain),
         ":to": to,
         ":now": now,
     })?;
+    all(rows)
+}
+
+fn cells_of_several(
+    connection: &Connection,
+    companies: &str,
+    from: i64,
+    to: i64,
+    grain: Grain,
+) -> Result<Vec<Cell>, sqlite::Error> {
+    let mut statement = connection.prepare_cached(&adding_up_several(grain))?;
+    let now = nanos_of(OffsetDateTime::now_utc())?;
+    let rows = statement.query(named_params! {
+        ":companies": companies,
+        ":from": from,
+        ":first": from - from % nanos(grain),
+        ":to": to,
+        ":now": now,
+    })?;
+    all(rows)
+}
+
+fn all(mut rows: Rows<'_>) -> Result<Vec<Cell>, sqlite::Error> {
     let mut cells = Vec::new();
     while let Some(row) = rows.next()? {
         cells.push(cell(row)?);
@@ -167,6 +213,18 @@ fn adding_up(grain: Grain) -> String {
     )
 }
 
+/// As `adding_up` for a list of companies, of which each is one such walk: the order of the two is not left to SQLite.
+fn adding_up_several(grain: Grain) -> String {
+    let period = format!("ended_at - ended_at % {}", nanos(grain));
+    format!(
+        "SELECT {period}, intent, language, finish_reason, is_degraded, first_token_class, count(*) \
+         FROM json_each(:companies) AS wanted CROSS JOIN facts \
+         WHERE company_id = wanted.value AND {period} >= :first AND {period} < :to \
+         AND ended_at >= :from AND ended_at < :to AND keep_until > :now \
+         GROUP BY {period}, intent, language, finish_reason, is_degraded, first_token_class"
+    )
+}
+
 fn nanos(grain: Grain) -> i64 {
     grain.length().whole_seconds().saturating_mul(1_000_000_000)
 }
@@ -203,6 +261,14 @@ mod tests {
                 statement.query_map([Null; 5], |row| row.get("detail")).unwrap().collect::<Result<_, _>>().unwrap();
             assert_eq!(plan.len(), 1, "{plan:?}");
             assert!(plan[0].starts_with(&format!("SEARCH facts USING COVERING INDEX {index} ")), "{plan:?}");
+        }
+        for (grain, index) in [(Grain::Minute, "facts_by_minute"), (Grain::Day, "facts_by_day")] {
+            let mut statement =
+                connection.prepare(&format!("EXPLAIN QUERY PLAN {}", adding_up_several(grain))).unwrap();
+            let plan: Vec<String> =
+                statement.query_map([Null; 5], |row| row.get("detail")).unwrap().collect::<Result<_, _>>().unwrap();
+            assert!(plan[0].starts_with("SCAN wanted"), "{plan:?}");
+            assert!(plan[1].starts_with(&format!("SEARCH facts USING COVERING INDEX {index} ")), "{plan:?}");
         }
         let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {USAGE}")).unwrap();
         let plan: Vec<String> =
