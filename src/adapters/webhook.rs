@@ -7,16 +7,21 @@ mod phases;
 mod resolver;
 
 use std::error::Error as StdError;
+use std::io;
 use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::redirect::Policy;
-use reqwest::{Client, Url};
+use reqwest::{Certificate, Client, Url};
 
+use self::address::Allowed;
 pub use self::address::is_public;
 use self::phases::{Measured, Phases};
-use self::resolver::Resolver;
+pub use self::resolver::Lookup;
+use self::resolver::{Resolver, System};
 use crate::config;
 use crate::ports::webhook::{Answer, Error, Posted, Request, Sender};
 
@@ -37,6 +42,17 @@ pub enum BuildError {
     /// The process has not chosen its TLS implementation yet.
     #[error("no TLS provider is installed in this process")]
     NoTlsProvider,
+    /// The file of authorities cannot be read.
+    #[error("`webhooks.ca_file`: {path} cannot be read: {error}")]
+    CaFile {
+        /// Where it is.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The file of authorities holds none, or something else.
+    #[error("`webhooks.ca_file`: {0} holds no certificates in PEM")]
+    Certificates(PathBuf),
     /// The client cannot be made, for example without any root certificate.
     #[error("the HTTP client for webhooks cannot be made")]
     Client(#[from] reqwest::Error),
@@ -48,7 +64,6 @@ pub struct HttpSender {
     resolver: Resolver,
     deadline: Duration,
     response_bytes: usize,
-    allow_private: bool,
 }
 
 impl HttpSender {
@@ -57,14 +72,23 @@ impl HttpSender {
     /// # Errors
     /// When the HTTP client cannot be made.
     pub fn new(settings: &config::Webhooks) -> Result<Self, BuildError> {
+        Self::with_lookup(settings, Arc::new(System))
+    }
+
+    /// A sender that finds receivers by another way than the system's.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be made.
+    pub fn with_lookup(settings: &config::Webhooks, lookup: Arc<dyn Lookup>) -> Result<Self, BuildError> {
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             return Err(BuildError::NoTlsProvider);
         }
-        let resolver = Resolver { allow_private: settings.allow_private };
+        let resolver = Resolver { lookup, allowed: Allowed::by(settings) };
         let client = Client::builder()
+            .tls_certs_merge(authorities(settings)?)
             .redirect(Policy::none())
             .no_proxy()
-            .dns_resolver(resolver)
+            .dns_resolver(resolver.clone())
             .connector_layer(Measured)
             // A small compressed answer may be a large one. None is asked for.
             .no_gzip()
@@ -81,17 +105,11 @@ impl HttpSender {
             // Many endpoints may share a host, such as an integration service's.
             .pool_max_idle_per_host(settings.concurrency)
             .build()?;
-        Ok(Self {
-            client,
-            resolver,
-            deadline: settings.deadline,
-            response_bytes: settings.response_bytes,
-            allow_private: settings.allow_private,
-        })
+        Ok(Self { client, resolver, deadline: settings.deadline, response_bytes: settings.response_bytes })
     }
 
     async fn exchange(&self, request: Request, phases: &Phases) -> Result<Answer, Error> {
-        let url = parse(&request.url, self.allow_private)?;
+        let url = parse(&request.url, &self.resolver.allowed)?;
         let mut builder = self.client.post(url).body(request.body);
         for (name, value) in &request.headers {
             builder = builder.header(name, value);
@@ -117,29 +135,45 @@ impl Sender for HttpSender {
     }
 
     async fn check(&self, url: &str) -> Result<(), Error> {
-        let url = parse(url, self.allow_private)?;
-        let host = url.host_str().ok_or(Error::Url("it names no host"))?;
-        if literal(host).is_some() {
-            return Ok(());
-        }
-        match tokio::time::timeout(self.deadline, self.resolver.addresses(host)).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(Error::Timeout(self.deadline)),
-        }
+        lead(url, &self.resolver, self.deadline).await
+    }
+}
+
+/// Whether webhooks may go to a URL: its form, and the addresses that it leads to now.
+///
+/// # Errors
+/// `Url` and `Address` when they may not; `Dns` and `Timeout` when that cannot be said now.
+pub async fn check(url: &str, settings: &config::Webhooks) -> Result<(), Error> {
+    let resolver = Resolver { lookup: Arc::new(System), allowed: Allowed::by(settings) };
+    lead(url, &resolver, settings.deadline).await
+}
+
+/// Follows a URL as far as its addresses.
+async fn lead(url: &str, resolver: &Resolver, deadline: Duration) -> Result<(), Error> {
+    let url = parse(url, &resolver.allowed)?;
+    let host = url.host_str().ok_or(Error::Url("it names no host"))?;
+    if literal(host).is_some() {
+        return Ok(());
+    }
+    match tokio::time::timeout(deadline, resolver.addresses(host)).await {
+        Ok(found) => found.map(|_| ()),
+        Err(_) => Err(Error::Timeout(deadline)),
+    }
+}
+
+/// The authorities of the settings.
+fn authorities(settings: &config::Webhooks) -> Result<Vec<Certificate>, BuildError> {
+    let Some(path) = &settings.ca_file else { return Ok(Vec::new()) };
+    let text = std::fs::read(path).map_err(|error| BuildError::CaFile { path: path.clone(), error })?;
+    match Certificate::from_pem_bundle(&text) {
+        Ok(found) if !found.is_empty() => Ok(found),
+        _ => Err(BuildError::Certificates(path.clone())),
     }
 }
 
 /// Whether a URL can be a webhook's: `http` or `https`, a host, no credentials, no fragment, and no address written out
 /// that is not allowed. Names are not looked up.
-///
-/// # Errors
-/// `Url` with what is wrong, or `Address`.
-pub fn check_url(url: &str, allow_private: bool) -> Result<(), Error> {
-    parse(url, allow_private).map(|_| ())
-}
-
-fn parse(text: &str, allow_private: bool) -> Result<Url, Error> {
+fn parse(text: &str, allowed: &Allowed) -> Result<Url, Error> {
     let url = Url::parse(text).map_err(|_| Error::Url("it cannot be read"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(Error::Url("it must begin with https:// or http://"));
@@ -151,15 +185,13 @@ fn parse(text: &str, allow_private: bool) -> Result<Url, Error> {
         return Err(Error::Url("it must not have a fragment (#)"));
     }
     let host = url.host_str().ok_or(Error::Url("it names no host"))?;
-    if !allow_private {
-        // The client connects to a written-out address without asking the resolver.
-        if literal(host).is_some_and(|address| !is_public(address)) {
-            return Err(Error::Address(host.to_owned()));
-        }
-        let name = host.trim_end_matches('.');
-        if name == "localhost" || name.ends_with(".localhost") {
-            return Err(Error::Address(host.to_owned()));
-        }
+    // The client connects to a written-out address without asking the resolver.
+    if literal(host).is_some_and(|address| !allowed.permits(address)) {
+        return Err(Error::Address(host.to_owned()));
+    }
+    let name = host.trim_end_matches('.');
+    if (name == "localhost" || name.ends_with(".localhost")) && !allowed.permits_loopback() {
+        return Err(Error::Address(host.to_owned()));
     }
     Ok(url)
 }
@@ -200,69 +232,4 @@ fn classify(error: &reqwest::Error) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn urls_of_webhooks() {
-        for good in ["https://example.com/hook?a=b", "http://example.com:8080/", "https://93.184.216.34/x"] {
-            assert_eq!(check_url(good, false), Ok(()), "{good}");
-        }
-        for bad in [
-            "",
-            "/hook",
-            "ftp://example.com/",
-            "https://u:p@example.com/",
-            "https://u@example.com/",
-            "https://example.com/#x",
-        ] {
-            assert!(matches!(check_url(bad, true), Err(Error::Url(_))), "{bad}");
-        }
-    }
-
-    #[test]
-    fn every_spelling_of_a_private_address_is_refused() {
-        for bad in [
-            "http://127.0.0.1/",
-            "http://127.1/",
-            "http://2130706433/",
-            "http://0x7f.1/",
-            "http://0177.0.0.1/",
-            "http://127.0.0.1./",
-            "http://[::1]/",
-            "http://[::ffff:127.0.0.1]/",
-            "http://[::ffff:7f00:1]/",
-            "http://[64:ff9b::a00:1]/",
-            "http://[2002:7f00:1::]/",
-            "http://169.254.169.254/latest/meta-data",
-            "http://10.1.2.3:80/",
-            "http://localhost/",
-            "http://LOCALHOST./",
-            "http://a.localhost/",
-            "http://\u{ff11}27.0.0.1/",
-        ] {
-            assert!(matches!(check_url(bad, false), Err(Error::Address(_))), "{bad} gave {:?}", check_url(bad, false));
-            assert_eq!(check_url(bad, true), Ok(()), "{bad}");
-        }
-    }
-
-    #[tokio::test]
-    async fn the_client_asks_the_filtering_resolver() {
-        // Another test may have installed it.
-        rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
-        let settings = config::Webhooks {
-            deadline: Duration::from_secs(5),
-            initial_delay: Duration::ZERO,
-            max_delay: Duration::ZERO,
-            give_up_after: Duration::ZERO,
-            concurrency: 1,
-            concurrency_per_endpoint: 1,
-            response_bytes: 1,
-            allow_private: false,
-        };
-        let sender = HttpSender::new(&settings).unwrap();
-        // Past `parse`, which knows this name: a name that nobody knows to lead home gets as far as this.
-        let error = sender.client.post("http://localhost:9/").send().await.unwrap_err();
-        assert_eq!(classify(&error), Error::Address("localhost".to_owned()));
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ use crate::domain::webhook::{Disabled, Endpoint, Headers, Order, Payload, ROTATI
 use crate::domain::{CompanyId, CompanyScope, EndpointId};
 use crate::jobs::deliver;
 use crate::ports::directory::Directory;
-use crate::ports::webhook::Sender;
+use crate::ports::webhook::{Error as Unsuitable, Sender};
 use crate::roles::stores::Stores;
 
 #[derive(Subcommand)]
@@ -183,13 +183,15 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
     let settings = common.settings(&[], Some("warn"))?;
     let directory = Stores::open(&settings)?.directory;
     let directory = directory.as_ref();
-    let checked = |url: &str| {
-        webhook::check_url(url, settings.webhooks.allow_private).with_context(|| format!("the address {url}"))
+    let checked = async |url: &str| match webhook::check(url, &settings.webhooks).await {
+        // A name that nobody knows yet may be known tomorrow. It is looked up again at every connection.
+        Ok(()) | Err(Unsuitable::Dns(_) | Unsuitable::Timeout(_)) => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("the address {url}")),
     };
     match command {
         Command::Add { company, url, secret, asymmetric, form } => {
             let (company, scope) = super::company(directory, &company).await?;
-            checked(&url)?;
+            checked(&url).await?;
             let secret = match secret {
                 Some(secret) => secret,
                 None if asymmetric => Secret::key_pair(super::random()?),
@@ -206,7 +208,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             let (scope, known) = known(directory, &company, &endpoint).await?;
             let mut endpoint = known.clone();
             if let Some(url) = url {
-                checked(&url)?;
+                checked(&url).await?;
                 endpoint.url = url;
             }
             form.fill(&mut endpoint)?;

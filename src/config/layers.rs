@@ -396,6 +396,18 @@ mod tests {
     }
 
     #[test]
+    fn blocks_of_addresses_are_checked_at_the_start() {
+        let said = |blocks: &str| problems(&format!("[webhooks]\nallow_addresses = {blocks}\n"), &[]).join("\n");
+        assert_eq!(said(r#"["10.1.0.0/16", "fd00:1::/32", "127.0.0.1"]"#), "");
+        let wrong = said(r#"["10.1.2.3/16", "intranet"]"#);
+        for part in
+            ["turnpike.toml:2: `webhooks.allow_addresses`", "the block is 10.1.0.0/16", "\"intranet\" is not a block"]
+        {
+            assert!(wrong.contains(part), "{part:?} is not in:\n{wrong}");
+        }
+    }
+
+    #[test]
     fn open_mode_refuses_an_address_that_others_reach() {
         assert!(problems("[auth]\nmode = \"open\"\n", &[]).is_empty());
         let found = problems("[auth]\nmode = \"open\"\n[server]\nhost = \"0.0.0.0\"\n", &[]);

@@ -3,6 +3,7 @@
 
 mod backends;
 pub mod layers;
+mod network;
 pub mod pipelines;
 mod providers;
 mod raw;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 pub use backends::{Bus, Index, Store};
 pub use layers::{DEFAULT_FILE, Problem, Sources, load};
+pub use network::{InvalidNetwork, Network};
 pub use providers::{Provider, ProviderKind};
 
 /// Checked settings.
@@ -240,6 +242,10 @@ pub struct Webhooks {
     pub response_bytes: usize,
     /// Whether private, loopback and link-local addresses are allowed.
     pub allow_private: bool,
+    /// Blocks of them that are allowed while the others are not.
+    pub allow_addresses: Vec<Network>,
+    /// Certificates of authorities that are trusted besides the system's, in a PEM file.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// Jobs other than delivery.

@@ -180,6 +180,8 @@ pub(super) struct Webhooks {
     pub(super) concurrency_per_endpoint: usize,
     pub(super) response_bytes: usize,
     pub(super) allow_private: bool,
+    pub(super) allow_addresses: Vec<String>,
+    pub(super) ca_file: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]

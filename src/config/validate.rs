@@ -7,8 +7,8 @@ use super::backends;
 use super::layers::Problem;
 use super::raw::{self, Raw};
 use super::{
-    Auth, AuthMode, Embedder, Jobs, Knowledge, Limits, Models, Provider, ProviderKind, Server, Sessions, Settings,
-    Spool, Telemetry, Turn, Webhooks,
+    Auth, AuthMode, Embedder, Jobs, Knowledge, Limits, Models, Network, Provider, ProviderKind, Server, Sessions,
+    Settings, Spool, Telemetry, Turn, Webhooks,
 };
 
 /// The longest time that can be set: ten years. Added to the clock, longer ones could overflow it.
@@ -315,11 +315,24 @@ fn webhooks<F: Fn(&str) -> String>(raw: &raw::Webhooks, check: &mut Check<'_, F>
         concurrency_per_endpoint: check.positive("webhooks.concurrency_per_endpoint", raw.concurrency_per_endpoint),
         response_bytes: raw.response_bytes,
         allow_private: raw.allow_private,
+        allow_addresses: networks(&raw.allow_addresses, check),
+        ca_file: raw.ca_file.clone(),
     };
     if settings.initial_delay > settings.max_delay {
         check.fail("webhooks.initial_delay_s", "must not be above `max_delay_s`");
     }
     settings
+}
+
+fn networks<F: Fn(&str) -> String>(written: &[String], check: &mut Check<'_, F>) -> Vec<Network> {
+    let mut networks = Vec::new();
+    for text in written {
+        match text.trim().parse() {
+            Ok(network) => networks.push(network),
+            Err(error) => check.fail("webhooks.allow_addresses", error),
+        }
+    }
+    networks
 }
 
 fn telemetry<F: Fn(&str) -> String>(raw: raw::Telemetry, check: &mut Check<'_, F>) -> Telemetry {

@@ -68,6 +68,8 @@ pub(super) fn webhooks() -> config::Webhooks {
         concurrency_per_endpoint: 16,
         response_bytes: 1024,
         allow_private: false,
+        allow_addresses: Vec::new(),
+        ca_file: None,
     }
 }
 

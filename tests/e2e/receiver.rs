@@ -1,7 +1,11 @@
 //! The webhook sender against receivers that do everything wrong.
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
-use std::time::{Duration, Instant};
+mod addresses;
+mod hostile;
+mod tls;
+
+use std::time::Duration;
 
 use turnpike::adapters::webhook::HttpSender;
 use turnpike::config::Webhooks;
@@ -12,12 +16,12 @@ use crate::support::receiver::{Act, Receiver};
 
 const SECRET: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const LIMIT: usize = 64 * 1024;
+/// How long the senders of these tests wait.
+const DEADLINE: Duration = Duration::from_secs(1);
 
-fn sender(allow_private: bool) -> HttpSender {
-    // Another test of this process may have installed it.
-    rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
-    let settings = Webhooks {
-        deadline: Duration::from_secs(1),
+fn settings(allow_private: bool) -> Webhooks {
+    Webhooks {
+        deadline: DEADLINE,
         initial_delay: Duration::from_secs(5),
         max_delay: Duration::from_secs(60),
         give_up_after: Duration::from_secs(600),
@@ -25,8 +29,19 @@ fn sender(allow_private: bool) -> HttpSender {
         concurrency_per_endpoint: 4,
         response_bytes: LIMIT,
         allow_private,
-    };
+        allow_addresses: Vec::new(),
+        ca_file: None,
+    }
+}
+
+fn sender_with(settings: Webhooks) -> HttpSender {
+    // Another test of this process may have installed it.
+    rustls::crypto::ring::default_provider().install_default().unwrap_or_default();
     HttpSender::new(&settings).unwrap()
+}
+
+fn sender(allow_private: bool) -> HttpSender {
+    sender_with(settings(allow_private))
 }
 
 fn request(url: String) -> Request {
@@ -126,24 +141,6 @@ async fn a_signature_is_what_the_standards_own_check_expects() {
 }
 
 #[tokio::test]
-async fn redirects_are_not_followed() {
-    let target = Receiver::healthy().await;
-    let (answer, _receiver) = post_to(Act::with_header(307, "location", target.url("/"))).await;
-    assert_eq!(answer.unwrap().status, 307);
-    assert_eq!(target.connections(), 0);
-}
-
-#[tokio::test]
-async fn one_deadline_covers_silence_and_drips() {
-    for act in [Act::Hang, Act::Drip] {
-        let begun = Instant::now();
-        let (answer, _receiver) = post_to(act.clone()).await;
-        assert_eq!(answer, Err(Error::Timeout(Duration::from_secs(1))), "{act:?}");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{act:?}: {:?}", begun.elapsed());
-    }
-}
-
-#[tokio::test]
 async fn of_a_huge_answer_little_is_read() {
     let (answer, receiver) = post_to(Act::Huge(1 << 30)).await;
     let answer = answer.unwrap();
@@ -172,26 +169,6 @@ async fn what_is_no_answer_is_named() {
     };
     let error = tokio::time::timeout(Duration::from_secs(10), closed).await.unwrap();
     assert!(matches!(error, Error::Connect(_) | Error::Protocol(_)), "{error:?}");
-}
-
-#[tokio::test]
-async fn tls_to_who_speaks_none_is_named() {
-    let receiver = Receiver::start(|_| Act::Garbage).await;
-    let url = receiver.url("/").replace("http://", "https://");
-    let error = sender(true).post(request(url)).await.result.unwrap_err();
-    assert!(matches!(error, Error::Tls(_) | Error::Connect(_) | Error::Timeout(_)), "{error:?}");
-}
-
-#[tokio::test]
-async fn private_addresses_are_not_even_connected_to() {
-    let receiver = Receiver::healthy().await;
-    let sender = sender(false);
-    for url in [receiver.url("/"), receiver.url("/").replace("127.0.0.1", "localhost")] {
-        let error = sender.post(request(url.clone())).await.result.unwrap_err();
-        assert!(matches!(error, Error::Address(_)), "{error:?}");
-        assert!(matches!(sender.check(&url).await, Err(Error::Address(_))));
-    }
-    assert_eq!(receiver.connections(), 0);
 }
 
 #[tokio::test]

@@ -2,6 +2,9 @@
 //! (<https://www.iana.org/assignments/iana-ipv4-special-registry>, `…/iana-ipv6-special-registry`).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use crate::config::{self, Network};
 
 /// IPv4 blocks that are not the internet's, with their prefix lengths.
 const SPECIAL_V4: [(Ipv4Addr, u32); 15] = [
@@ -28,6 +31,32 @@ const SPECIAL_V6: [(Ipv6Addr, u32); 3] = [
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32), // documentation
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20), // documentation
 ];
+
+/// Where webhooks may go.
+#[derive(Clone, Debug)]
+pub(super) struct Allowed {
+    everywhere: bool,
+    besides: Arc<[Network]>,
+}
+
+impl Allowed {
+    /// What the settings allow.
+    pub(super) fn by(settings: &config::Webhooks) -> Self {
+        Self { everywhere: settings.allow_private, besides: settings.allow_addresses.as_slice().into() }
+    }
+
+    /// Whether they may go to an address. An IPv4 address that is written as an IPv6 one is the same address; one that
+    /// a translator (NAT64, 6to4) leads to is reached by another way, which has to be allowed as such.
+    pub(super) fn permits(&self, address: IpAddr) -> bool {
+        let canonical = address.to_canonical();
+        self.everywhere || is_public(address) || self.besides.iter().any(|block| block.contains(canonical))
+    }
+
+    /// Whether they may go to this machine itself.
+    pub(super) fn permits_loopback(&self) -> bool {
+        self.permits(Ipv4Addr::LOCALHOST.into()) || self.permits(Ipv6Addr::LOCALHOST.into())
+    }
+}
 
 /// Whether an address is one that anybody on the internet could reach. IPv6 addresses that stand for an IPv4 address
 /// are judged by that one.
@@ -65,6 +94,20 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn single_blocks_can_be_allowed() {
+        let besides = ["10.1.0.0/16", "127.0.0.1", "fd00:1::/32"].map(|text| text.parse().unwrap());
+        let allowed = Allowed { everywhere: false, besides: Arc::new(besides) };
+        for good in ["10.1.2.3", "127.0.0.1", "fd00:1::5", "8.8.8.8", "::ffff:10.1.2.3"] {
+            assert!(allowed.permits(good.parse().unwrap()), "{good}");
+        }
+        for bad in ["10.2.0.1", "127.0.0.2", "fd00:2::5", "::1", "64:ff9b::a01:203", "2002:a01:203::1", "::10.1.2.3"] {
+            assert!(!allowed.permits(bad.parse().unwrap()), "{bad}");
+        }
+        assert!(allowed.permits_loopback());
+        assert!(!Allowed { everywhere: false, besides: Arc::new([]) }.permits_loopback());
+    }
 
     #[test]
     fn public_addresses_are_allowed() {

@@ -101,16 +101,20 @@ fn current() -> Option<Arc<Phases>> {
     CURRENT.try_with(Arc::clone).ok()
 }
 
-/// Measures a look-up.
-pub(super) async fn looking_up<F: Future>(lookup: F) -> F::Output {
+/// Measures a look-up. After one that failed there is no connection.
+pub(super) async fn looking_up<T, E>(lookup: impl Future<Output = Result<T, E>>) -> Result<T, E> {
     if let Some(phases) = current() {
         phases.marks.lock().dns = Some(Span::begin());
     }
     let found = lookup.await;
-    if let Some(phases) = current()
-        && let Some(dns) = &mut phases.marks.lock().dns
-    {
-        dns.ended = Some(Instant::now());
+    if let Some(phases) = current() {
+        let mut marks = phases.marks.lock();
+        if let Some(dns) = &mut marks.dns {
+            dns.ended = Some(Instant::now());
+        }
+        if found.is_err() {
+            marks.connect = None;
+        }
     }
     found
 }

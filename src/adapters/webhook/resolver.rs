@@ -1,19 +1,48 @@
-//! Looks names up for the webhook client, and leaves out what is not the internet's. It is asked at every connection, so
-//! a name that changes its address after it was registered gains nothing.
+//! Looks names up for the webhook client, and leaves out what webhooks may not go to. It is asked at every connection, and
+//! the client connects to what it gave and to nothing else, so a name that changes its address after it was registered,
+//! or between a check and the connection, gains nothing.
 
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
-use super::address::is_public;
+use super::address::Allowed;
 use super::phases;
 use crate::ports::webhook::Error;
 
-/// The system's resolver behind a filter.
-#[derive(Clone, Copy, Debug)]
+/// Addresses of a name that are tried at most.
+const MOST_ADDRESSES: usize = 16;
+
+/// Who knows the addresses of names.
+#[async_trait]
+pub trait Lookup: Send + Sync {
+    /// All addresses of a name.
+    ///
+    /// # Errors
+    /// When they cannot be had now, or when there are none.
+    async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+/// The system, with its `hosts` file and its name servers.
+pub(super) struct System;
+
+#[async_trait]
+impl Lookup for System {
+    async fn lookup(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        Ok(tokio::net::lookup_host((name, 0)).await?.map(|address| address.ip()).collect())
+    }
+}
+
+/// A look-up behind a filter.
+#[derive(Clone)]
 pub(super) struct Resolver {
-    /// Whether everything is let through.
-    pub(super) allow_private: bool,
+    /// Who is asked.
+    pub(super) lookup: Arc<dyn Lookup>,
+    /// What is let through.
+    pub(super) allowed: Allowed,
 }
 
 impl Resolver {
@@ -21,51 +50,26 @@ impl Resolver {
     ///
     /// # Errors
     /// `Dns` when it has none at all, `Address` when none is allowed.
-    pub(super) async fn addresses(self, name: &str) -> Result<Vec<SocketAddr>, Error> {
-        let found = tokio::net::lookup_host((name, 0)).await.map_err(|error| Error::Dns(error.to_string()))?;
-        let found: Vec<SocketAddr> = found.collect();
+    pub(super) async fn addresses(&self, name: &str) -> Result<Vec<SocketAddr>, Error> {
+        let found = self.lookup.lookup(name).await.map_err(|error| Error::Dns(error.to_string()))?;
         if found.is_empty() {
             return Err(Error::Dns(format!("{name} has no address")));
         }
-        let allowed = self.allowed(found);
+        let allowed = found.into_iter().filter(|&address| self.allowed.permits(address)).take(MOST_ADDRESSES);
+        // Port 0 lets the client put in the URL's.
+        let allowed: Vec<SocketAddr> = allowed.map(|address| SocketAddr::new(address, 0)).collect();
         if allowed.is_empty() { Err(Error::Address(name.to_owned())) } else { Ok(allowed) }
-    }
-
-    fn allowed(self, mut addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-        addresses.retain(|address| self.allow_private || is_public(address.ip()));
-        addresses
     }
 }
 
 impl Resolve for Resolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let resolver = *self;
+        let resolver = self.clone();
         Box::pin(async move {
             match phases::looking_up(resolver.addresses(name.as_str())).await {
-                // Port 0 lets the client put in the URL's.
                 Ok(addresses) => Ok(Box::new(addresses.into_iter()) as Addrs),
                 Err(error) => Err(error.into()),
             }
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn private_addresses_are_left_out_of_a_mixed_answer() {
-        let mixed: Vec<SocketAddr> =
-            ["10.0.0.1:0", "8.8.8.8:0", "[::1]:0"].iter().map(|text| text.parse().unwrap()).collect();
-        assert_eq!(Resolver { allow_private: false }.allowed(mixed.clone()), ["8.8.8.8:0".parse().unwrap()]);
-        assert_eq!(Resolver { allow_private: true }.allowed(mixed.clone()), mixed);
-    }
-
-    #[tokio::test]
-    async fn a_name_that_leads_home_is_refused_at_connection() {
-        let name = "localhost";
-        assert_eq!(Resolver { allow_private: false }.addresses(name).await, Err(Error::Address(name.to_owned())));
-        assert!(Resolver { allow_private: true }.addresses(name).await.is_ok());
     }
 }
