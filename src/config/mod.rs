@@ -246,6 +246,10 @@ pub struct Webhooks {
     pub allow_addresses: Vec<Network>,
     /// Certificates of authorities that are trusted besides the system's, in a PEM file.
     pub ca_file: Option<PathBuf>,
+    /// An endpoint of which every try has failed for so long is disabled; never, if there is none.
+    pub disable_after: Option<Duration>,
+    /// How long deliveries are kept in the log.
+    pub keep_deliveries: Duration,
 }
 
 /// Jobs other than delivery.

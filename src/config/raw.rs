@@ -182,6 +182,8 @@ pub(super) struct Webhooks {
     pub(super) allow_private: bool,
     pub(super) allow_addresses: Vec<String>,
     pub(super) ca_file: Option<PathBuf>,
+    pub(super) disable_after_s: f64,
+    pub(super) keep_deliveries_s: f64,
 }
 
 #[derive(Deserialize)]

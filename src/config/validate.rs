@@ -317,6 +317,9 @@ fn webhooks<F: Fn(&str) -> String>(raw: &raw::Webhooks, check: &mut Check<'_, F>
         allow_private: raw.allow_private,
         allow_addresses: networks(&raw.allow_addresses, check),
         ca_file: raw.ca_file.clone(),
+        disable_after: Some(check.seconds("webhooks.disable_after_s", raw.disable_after_s))
+            .filter(|after| !after.is_zero()),
+        keep_deliveries: check.some_seconds("webhooks.keep_deliveries_s", raw.keep_deliveries_s),
     };
     if settings.initial_delay > settings.max_delay {
         check.fail("webhooks.initial_delay_s", "must not be above `max_delay_s`");

@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use super::event::EventType;
+use super::event::{Event, EventType, Origin};
 use super::id::{CompanyId, ConversationId, EndpointId};
 
 /// Tries of a delivery that are kept one by one; of all later ones only the last is.
@@ -204,7 +204,7 @@ pub struct Timing {
     pub dns_ms: Option<f64>,
     /// Connecting, TLS included.
     pub connect_ms: Option<f64>,
-    /// From the request to the first byte of the answer.
+    /// From the beginning of all to the first byte of the answer.
     pub first_byte_ms: Option<f64>,
     /// All of it, to the end of the answer.
     pub total_ms: f64,
@@ -308,4 +308,46 @@ pub struct Replay {
     /// When it last went on.
     #[serde(with = "time::serde::rfc3339")]
     pub updated_at: OffsetDateTime,
+}
+
+/// One step of a replay, as it lies on the bus: so many deliveries after those of the last step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplayStep {
+    /// The replay.
+    pub replay_id: Uuid,
+    /// Where the last step ended.
+    pub after: Option<String>,
+    /// Whether there is nothing left but to say that the replay is done.
+    #[serde(default)]
+    pub ends: bool,
+    /// What the last step put on its way at last: the next one waits until it was tried.
+    pub last: Option<Uuid>,
+    /// Deliveries that were put on their way so far.
+    pub replayed: u64,
+    /// Deliveries that were left as they are so far.
+    pub skipped: u64,
+}
+
+impl ReplayStep {
+    /// The first step of a replay.
+    pub fn first(replay: &Replay) -> Self {
+        Self { replay_id: replay.id, after: None, ends: false, last: None, replayed: 0, skipped: 0 }
+    }
+
+    /// The event that asks for the step.
+    ///
+    /// # Errors
+    /// When it does not serialise.
+    pub fn event(&self, source: &'static str, company_id: &CompanyId) -> Result<Event, serde_json::Error> {
+        let subject = self.replay_id.to_string();
+        let origin = Origin {
+            source,
+            conversation_id: ConversationId::of_subject(company_id, &subject),
+            subject,
+            company_id: company_id.clone(),
+            traceparent: None,
+        };
+        let place = if self.ends { "end" } else { self.after.as_deref().unwrap_or_default() };
+        Event::new(EventType::WebhookReplay, &origin, place, self)
+    }
 }

@@ -52,6 +52,9 @@ pub enum EventType {
     /// One webhook to be sent to one endpoint: work for the deliver job alone.
     #[serde(rename = "webhook.attempt")]
     WebhookAttempt,
+    /// One step of a replay of webhooks: work for the deliver job alone.
+    #[serde(rename = "webhook.replay")]
+    WebhookReplay,
 }
 
 impl EventType {
@@ -70,6 +73,7 @@ impl EventType {
             Self::ConversationCreated => "conversation.created",
             Self::MessageCreated => "message.created",
             Self::WebhookAttempt => "webhook.attempt",
+            Self::WebhookReplay => "webhook.replay",
         }
     }
 }

@@ -207,6 +207,12 @@ impl ConversationId {
         // Company ids hold no '/', so two pairs never make one name.
         Self(Uuid::new_v5(&NAMESPACE, format!("{company}/{session}").as_bytes()))
     }
+
+    /// What stands in events that belong to no conversation.
+    pub fn of_subject(company: &CompanyId, subject: &str) -> Self {
+        const NAMESPACE: Uuid = Uuid::from_u128(0x2d5b_80c4_6a1e_4f37_8c99_0e71_b4d2_a35f);
+        Self(Uuid::new_v5(&NAMESPACE, format!("{company}/{subject}").as_bytes()))
+    }
 }
 
 #[cfg(test)]

@@ -6,27 +6,36 @@
 
 mod attempt;
 mod gate;
+mod line;
+mod log;
+mod pace;
+mod parcels;
+mod replay;
 mod sign;
 mod verdict;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::Deserialize;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 pub use self::attempt::Attempt;
 use self::gate::{Entry, Gates, Pass, Report};
+use self::log::Log;
+pub use self::pace::Share;
+use self::pace::{Paces, Turn};
 use self::verdict::Verdict;
 use super::events::{EndpointDisabled, WebhookPosted};
 use super::retry::Policy;
 use super::runner::{DiscardReason, Job, Outcome, age};
 use crate::config;
+use crate::domain::delivery::{self, State};
 use crate::domain::event::{Origin, WORKER};
-use crate::domain::webhook::{Disabled, Endpoint, InvalidSecret};
+use crate::domain::webhook::{Disabled, Endpoint, InvalidSecret, Order};
 use crate::domain::{CompanyScope, ConversationId, Event, EventType, SessionId};
 use crate::ports::bus::{Message, Queue};
+use crate::ports::deliveries::Deliveries;
 use crate::ports::directory::Directory;
 use crate::ports::webhook::{Request, Sender};
 use crate::ports::{bus, store};
@@ -43,7 +52,10 @@ pub enum Error {
     /// Events of this type are not delivered.
     #[error("events of type {0} are not delivered")]
     Type(&'static str),
-    /// The directory failed.
+    /// There is nothing to be sent.
+    #[error("there is nothing to be sent")]
+    Empty,
+    /// The directory or the log failed.
     #[error(transparent)]
     Directory(#[from] store::Error),
     /// The endpoint's secret is not one.
@@ -68,25 +80,21 @@ pub fn probe(endpoint: &Endpoint, now: OffsetDateTime) -> Result<Request, Error>
     };
     let data = serde_json::json!({"company_id": endpoint.company_id, "endpoint_id": endpoint.id, "is_test": true});
     let event = Event::new(EventType::ConversationUpdated, &origin, &now.to_string(), &data)?;
-    let attempt = Attempt::of_event(&event, endpoint)?;
+    let payload = parcels::to_send(&event, endpoint)?;
+    let attempt = Attempt::of(&payload).ok_or(Error::Empty)?;
     let headers = sign::headers(endpoint, &attempt, now)?;
     Ok(Request { url: endpoint.url.clone(), headers, body: attempt.body() })
-}
-
-/// What an event is about, as far as endpoints choose by it.
-#[derive(Deserialize)]
-struct About<'a> {
-    #[serde(borrow)]
-    channel: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    intent: Option<Cow<'a, str>>,
 }
 
 /// The job.
 pub struct Deliver {
     directory: Arc<dyn Directory>,
     sender: Arc<dyn Sender>,
+    log: Log,
     gates: Gates,
+    paces: Paces,
+    /// Endpoints that have failed for so long are disabled.
+    disable_after: Option<Duration>,
     /// For endpoints that fail.
     policy: Policy,
     /// For our own directory when it fails.
@@ -95,16 +103,21 @@ pub struct Deliver {
 }
 
 impl Deliver {
-    /// The job, for a directory of endpoints and a way to post.
+    /// The job, for a directory of endpoints, a log of deliveries and a way to post, of which a share is this worker's.
     pub fn new(
         directory: Arc<dyn Directory>,
+        deliveries: Arc<dyn Deliveries>,
         sender: Arc<dyn Sender>,
+        share: Share,
         settings: &config::Webhooks,
         jobs: &config::Jobs,
     ) -> Self {
         Self {
             directory,
             sender,
+            log: Log::new(deliveries, settings.keep_deliveries),
+            paces: Paces::new(share, settings.concurrency_per_endpoint),
+            disable_after: settings.disable_after,
             gates: Gates::new(settings.concurrency, settings.concurrency_per_endpoint, settings.max_delay),
             policy: Policy {
                 initial: settings.initial_delay,
@@ -127,6 +140,7 @@ impl Deliver {
                 let attempt: Attempt = serde_json::from_str(event.data.get())?;
                 self.attempt(&scope, &attempt, message).await
             }
+            EventType::WebhookReplay => self.replay(&scope, &event).await,
             other => Err(Error::Type(other.as_str())),
         }
     }
@@ -134,51 +148,90 @@ impl Deliver {
     /// Makes an attempt for each endpoint that listens.
     async fn spread(&self, scope: &CompanyScope, event: &Event) -> Result<Outcome, Error> {
         let endpoints = self.directory.endpoints(scope).await?;
-        let about: About<'_> = serde_json::from_str(event.data.get())?;
-        let listening = endpoints.iter().filter(|it| {
-            it.disabled.is_none()
-                && it.event_types.contains(&event.event_type)
-                && it.filter.passes(about.channel.as_deref(), about.intent.as_deref())
-        });
-        let attempts: Result<Vec<Message>, Error> =
-            listening.map(|endpoint| Ok(Attempt::message(event, endpoint)?)).collect();
+        let parcels = parcels::of_event(event, &endpoints)?;
+        self.log.open(scope, &parcels).await?;
+        let on_their_way = parcels.iter().filter(|parcel| parcel.delivery.standing.state == State::Pending);
+        let attempts: Result<Vec<Message>, Error> = on_their_way
+            .filter_map(|parcel| Some((parcel, Attempt::of(parcel)?)))
+            .map(|(parcel, attempt)| Ok(attempt.message(parcel, event.traceparent.clone())?))
+            .collect();
         attempts.map(Outcome::Done)
     }
 
     /// Posts an attempt, if its endpoint is still there and has room.
     async fn attempt(&self, scope: &CompanyScope, attempt: &Attempt, message: &Message) -> Result<Outcome, Error> {
+        let id = attempt.delivery_id;
         let Some(endpoint) = self.directory.endpoint(scope, &attempt.endpoint_id).await? else {
-            return Ok(Outcome::Discarded(DiscardReason::EndpointGone));
+            let outcome = Outcome::Discarded(DiscardReason::EndpointGone);
+            self.log.note(scope, id, &outcome, message.attempts, None).await;
+            return Ok(outcome);
         };
         if endpoint.disabled.is_some() {
-            return Ok(Outcome::Discarded(DiscardReason::EndpointDisabled));
+            let outcome = Outcome::Discarded(DiscardReason::EndpointDisabled);
+            self.log.note(scope, id, &outcome, message.attempts, None).await;
+            return Ok(outcome);
         }
         let policy = self.policy_of(&endpoint);
+        let age = age(message);
+        if let (Order::Ordered, Some(place)) = (endpoint.order, attempt.place)
+            && let Some(after) = line::wait(self.log.deliveries.as_ref(), scope, &endpoint.id, place, age).await?
+        {
+            return Ok(Outcome::Defer { after });
+        }
         let pass = match self.gates.enter(&endpoint.id).await {
             Entry::Go(pass) => pass,
             Entry::Full(after) => return Ok(Outcome::Defer { after }),
             Entry::Open { after, reason } => {
-                let age = age(message);
                 // One that was never tried, such as one that was just redriven, waits for a first try.
                 let had_its_chance = message.attempts > 0 || age > gate::LONGEST_BREAK;
-                return Ok(match (had_its_chance, policy.gives_up(age)) {
+                let outcome = match (had_its_chance, policy.gives_up(age)) {
                     (true, true) => Outcome::Dead { reason: gave_up(age, &reason) },
                     // The pause may be hours long; its end is not to come after that of the message.
                     (true, false) => Outcome::Defer { after: policy.within(after, age) },
                     (false, _) => Outcome::Defer { after },
-                });
+                };
+                self.log.note(scope, id, &outcome, message.attempts, None).await;
+                return Ok(outcome);
             }
         };
-        let (verdict, outcome) = match self.post(&endpoint, attempt, message).await {
-            Ok(verdict) => (verdict.report(), self.conclude(scope, &endpoint, verdict, message, &policy).await?),
+        if let Some(limit) = endpoint.rate_limit {
+            match self.paces.ask(&endpoint.id, limit) {
+                Turn::After(wait) => tokio::time::sleep(wait).await,
+                Turn::Back(after) => return Ok(Outcome::Defer { after }),
+            }
+        }
+        let (report, outcome, posted) = match self.post(&endpoint, attempt, message).await {
+            Ok((verdict, posted)) => {
+                let outcome = self.conclude(scope, &endpoint, &verdict, message, &policy).await?;
+                (verdict.report(), outcome, Some(posted))
+            }
             // Nothing was sent, so the endpoint is not to blame.
-            Err(error) => (Report::Untried, again(error.to_string(), None, message, &policy)),
+            Err(error) => (Report::Untried, again(error.to_string(), None, message, &policy), None),
         };
-        Pass::report(pass, verdict);
+        let failure = report.failure().map(str::to_owned);
+        Pass::report(pass, report);
+        let attempts = message.attempts.saturating_add(u32::from(posted.is_some()));
+        self.log.note(scope, id, &outcome, attempts, posted.as_ref()).await;
+        match failure {
+            None if posted.is_some() => self.log.succeeded(scope, &endpoint.id).await,
+            None => {}
+            Some(reason) => {
+                let open_for = self.gates.open_for(&endpoint.id);
+                let failing_since = self.log.failed(scope, &endpoint.id, &reason, open_for).await;
+                if let Some(since) = failing_since.filter(|_| open_for.is_some()) {
+                    return self.despair(scope, &endpoint, since, outcome, message).await;
+                }
+            }
+        }
         Ok(outcome)
     }
 
-    async fn post(&self, endpoint: &Endpoint, attempt: &Attempt, message: &Message) -> Result<Verdict, InvalidSecret> {
+    async fn post(
+        &self,
+        endpoint: &Endpoint,
+        attempt: &Attempt,
+        message: &Message,
+    ) -> Result<(Verdict, delivery::Attempt), InvalidSecret> {
         let now = OffsetDateTime::now_utc();
         let request = Request {
             url: endpoint.url.clone(),
@@ -186,7 +239,7 @@ impl Deliver {
             body: attempt.body(),
         };
         let posted = self.sender.post(request).await;
-        let verdict = Verdict::of(posted.result, OffsetDateTime::now_utc());
+        let verdict = Verdict::of(&posted.result, OffsetDateTime::now_utc());
         WebhookPosted {
             endpoint: endpoint.id.as_str(),
             company: endpoint.company_id.as_str(),
@@ -197,28 +250,59 @@ impl Deliver {
             took: posted.timing.total,
         }
         .emit();
-        Ok(verdict)
+        let number = message.attempts.saturating_add(1);
+        let kept = log::attempt(&posted, number, now, verdict.label(), verdict.detail());
+        Ok((verdict, kept))
     }
 
     async fn conclude(
         &self,
         scope: &CompanyScope,
         endpoint: &Endpoint,
-        verdict: Verdict,
+        verdict: &Verdict,
         message: &Message,
         policy: &Policy,
     ) -> Result<Outcome, Error> {
         match verdict {
             Verdict::Delivered => Ok(Outcome::Done(Vec::new())),
             Verdict::Gone => {
-                let disabled = Disabled { by: Some(message.id), ..Disabled::now("answered 410 Gone") };
-                self.directory.disable_endpoint(scope, &endpoint.id, &disabled).await?;
-                EndpointDisabled { endpoint: endpoint.id.as_str(), company: scope.company().as_str() }.emit();
+                self.disable(scope, endpoint, "answered 410 Gone", message).await?;
                 Ok(Outcome::Discarded(DiscardReason::EndpointSaidGone))
             }
-            Verdict::Busy { retry_after, reason } => Ok(again(reason, retry_after, message, policy)),
-            Verdict::Failed { reason, .. } => Ok(again(reason, None, message, policy)),
+            Verdict::Busy { retry_after, reason } => Ok(again(reason.clone(), *retry_after, message, policy)),
+            Verdict::Failed { reason, .. } => Ok(again(reason.clone(), None, message, policy)),
         }
+    }
+
+    /// Disables an endpoint that has failed for too long.
+    async fn despair(
+        &self,
+        scope: &CompanyScope,
+        endpoint: &Endpoint,
+        since: OffsetDateTime,
+        outcome: Outcome,
+        message: &Message,
+    ) -> Result<Outcome, Error> {
+        let for_long = self.disable_after.is_some_and(|limit| OffsetDateTime::now_utc() - since >= limit);
+        if !for_long {
+            return Ok(outcome);
+        }
+        let since = since.replace_nanosecond(0).unwrap_or(since).format(&Rfc3339).unwrap_or_default();
+        self.disable(scope, endpoint, &format!("every try since {since} failed"), message).await?;
+        Ok(outcome)
+    }
+
+    async fn disable(
+        &self,
+        scope: &CompanyScope,
+        endpoint: &Endpoint,
+        reason: &str,
+        message: &Message,
+    ) -> Result<(), Error> {
+        let disabled = Disabled { by: Some(message.id), ..Disabled::now(reason) };
+        self.directory.disable_endpoint(scope, &endpoint.id, &disabled).await?;
+        EndpointDisabled { endpoint: endpoint.id.as_str(), company: scope.company().as_str() }.emit();
+        Ok(())
     }
 
     /// When an endpoint is tried again.

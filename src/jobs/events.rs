@@ -167,17 +167,20 @@ impl EndpointDisabled<'_> {
 }
 
 /// What was not to be kept any longer was removed.
-pub(super) struct TurnsExpired {
-    /// What went.
+pub(super) struct Expired {
+    /// What went of conversations.
     pub(super) erased: Erased,
+    /// What went of the log of deliveries.
+    pub(super) deliveries: u64,
 }
 
-impl TurnsExpired {
+impl Expired {
     pub(super) fn emit(self) {
-        let Erased { turns, conversations, .. } = self.erased;
+        let (Erased { turns, conversations, .. }, deliveries) = (self.erased, self.deliveries);
         metrics::counter!("turnpike_retention_turns_total").increment(turns);
-        if turns > 0 {
-            tracing::info!(turns, conversations, "removed what was not to be kept any longer");
+        metrics::counter!("turnpike_retention_deliveries_total").increment(deliveries);
+        if turns > 0 || deliveries > 0 {
+            tracing::info!(turns, conversations, deliveries, "removed what was not to be kept any longer");
         }
     }
 }
@@ -192,5 +195,20 @@ impl RetentionFailed<'_> {
     pub(super) fn emit(self) {
         metrics::counter!("turnpike_retention_failures_total").increment(1);
         tracing::warn!(error = %self.error, "cannot remove what is not to be kept any longer; tried again");
+    }
+}
+
+/// Something about deliveries could not be written down. It is missing in the log; nothing else is.
+pub(super) struct LogMissed<'a> {
+    /// What it was about.
+    pub(super) what: &'static str,
+    /// Why.
+    pub(super) error: &'a dyn Display,
+}
+
+impl LogMissed<'_> {
+    pub(super) fn emit(self) {
+        metrics::counter!("turnpike_delivery_log_missed_total", "what" => self.what).increment(1);
+        tracing::warn!(what = self.what, error = %self.error, "the log of deliveries was not written");
     }
 }

@@ -8,23 +8,32 @@ use std::time::Duration;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
-use super::events::{RetentionFailed, TurnsExpired};
+use super::events::{Expired, RetentionFailed};
 use super::retry::Policy;
-use crate::ports::store::ConversationStore;
+use crate::ports::deliveries::Deliveries;
+use crate::ports::store::{ConversationStore, Error};
 
 /// Before the first further try when the store fails.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Removes what is due until `shutdown`, again `every` so long after the last time, and sooner after a failure.
-pub async fn run(store: Arc<dyn ConversationStore>, every: Duration, shutdown: CancellationToken) {
+pub async fn run(
+    store: Arc<dyn ConversationStore>,
+    deliveries: Arc<dyn Deliveries>,
+    every: Duration,
+    shutdown: CancellationToken,
+) {
     let policy = Policy::forever(RETRY.min(every), every);
     let mut failures: u32 = 0;
     let work = async {
         loop {
-            let wait = match store.expire(OffsetDateTime::now_utc()).await {
-                Ok(erased) => {
+            let now = OffsetDateTime::now_utc();
+            let expired =
+                async { Ok::<_, Error>((store.expire(now).await?, deliveries.expire_deliveries(now).await?)) };
+            let wait = match expired.await {
+                Ok((erased, deliveries)) => {
                     failures = 0;
-                    TurnsExpired { erased }.emit();
+                    Expired { erased, deliveries }.emit();
                     every
                 }
                 Err(error) => {

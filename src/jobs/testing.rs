@@ -1,5 +1,7 @@
 //! Ports in memory, for the tests of jobs.
 
+mod log;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use parking_lot::Mutex;
 use time::OffsetDateTime;
 use tokio::sync::Notify;
 
+pub(super) use self::log::MemoryLog;
 use crate::config;
 use crate::domain::conversation::{Conversation, Status, StoredTurn};
 use crate::domain::webhook::{Disabled, Endpoint};
@@ -70,6 +73,8 @@ pub(super) fn webhooks() -> config::Webhooks {
         allow_private: false,
         allow_addresses: Vec::new(),
         ca_file: None,
+        disable_after: Some(Duration::from_secs(5 * 24 * 3600)),
+        keep_deliveries: Duration::from_secs(30 * 24 * 3600),
     }
 }
 

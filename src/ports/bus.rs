@@ -56,9 +56,13 @@ impl Queue {
     pub fn bindings(self) -> &'static [&'static str] {
         match self {
             Self::Persist | Self::Analytics => &["turn.completed.*", "turn.failed.*"],
-            Self::Deliver => {
-                &["conversation.updated.*", "conversation.created.*", "message.created.*", "webhook.attempt.*"]
-            }
+            Self::Deliver => &[
+                "conversation.updated.*",
+                "conversation.created.*",
+                "message.created.*",
+                "webhook.attempt.*",
+                "webhook.replay.*",
+            ],
         }
     }
 

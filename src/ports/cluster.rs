@@ -16,6 +16,9 @@ pub struct Member {
     pub id: String,
     /// `gateway`, `worker`.
     pub roles: Vec<String>,
+    /// The jobs of a worker: `persist`, `deliver`, `analytics`.
+    #[serde(default)]
+    pub jobs: Vec<String>,
     /// Where other gateways reach it.
     pub url: Option<String>,
     /// Its version.

@@ -57,7 +57,8 @@ pub trait Deliveries: Send + Sync {
     /// When the log cannot be written.
     async fn open(&self, scope: &CompanyScope, parcels: &[Parcel], keep_until: OffsetDateTime) -> Result<(), Error>;
 
-    /// Writes down how a delivery stands, and a try if one was made. One that is not in the log stays out of it.
+    /// Writes down how a delivery stands, and a try if one was made. A standing that tells of no try leaves the status and
+    /// time of the last one as they are. A delivery that is not in the log stays out of it.
     ///
     /// # Errors
     /// When the log cannot be written.

@@ -140,6 +140,7 @@ impl Service {
                 let member = Member {
                     id: membership::id(open.parts().map(|parts| &parts.dir))?,
                     roles: roles.names(),
+                    jobs: roles.jobs.iter().map(ToString::to_string).collect(),
                     url,
                     version: env!("CARGO_PKG_VERSION").to_owned(),
                     started_at: now,

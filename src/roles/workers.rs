@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use time::OffsetDateTime;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -13,16 +14,22 @@ use super::stores::Stores;
 use crate::adapters::webhook::HttpSender;
 use crate::config::Settings;
 use crate::jobs::analytics::Analytics;
-use crate::jobs::deliver::Deliver;
+use crate::jobs::deliver::{Deliver, Share};
 use crate::jobs::persist::{Persist, Returning};
 use crate::jobs::{retention, runner};
 use crate::ports::bus::Bus;
+use crate::ports::cluster::{Cluster, Member};
 use crate::runtime::tasks;
 
 /// Between two looks for messages that were lost on their way.
 const SWEEP: Duration = Duration::from_secs(10);
 /// Between two looks for turns that are kept no longer.
 const EXPIRE: Duration = Duration::from_secs(3600);
+
+/// Between two counts of the workers that deliver.
+const COUNT: Duration = Duration::from_secs(3);
+/// Who was not heard of for so long is not counted.
+const HEARD_OF: Duration = Duration::from_secs(10);
 
 /// A kind of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +85,8 @@ impl Workers {
             running.push(match kind {
                 JobKind::Persist => {
                     let store = Arc::clone(&stores.conversations);
-                    let expire = retention::run(Arc::clone(&store), EXPIRE, stop.clone());
+                    let expire =
+                        retention::run(Arc::clone(&store), Arc::clone(&stores.deliveries), EXPIRE, stop.clone());
                     tasks::spawn("retention", expire);
                     let returning = if settings.bus.is_shared() { Returning::Anywhere } else { Returning::Here };
                     let persist = Persist::new(store, Arc::clone(&stores.directory), &settings.jobs, returning);
@@ -87,7 +95,12 @@ impl Workers {
                 JobKind::Deliver => {
                     let sender = HttpSender::new(&settings.webhooks).context("setting up the client of webhooks")?;
                     let directory = Arc::clone(&stores.directory);
-                    let deliver = Deliver::new(directory, Arc::new(sender), &settings.webhooks, &settings.jobs);
+                    let (log, share) = (Arc::clone(&stores.deliveries), Share::whole());
+                    if let Some(cluster) = stores.cluster() {
+                        tasks::spawn("share", shared(cluster, share.clone(), stop.clone()));
+                    }
+                    let (webhooks, jobs) = (&settings.webhooks, &settings.jobs);
+                    let deliver = Deliver::new(directory, log, Arc::new(sender), share, webhooks, jobs);
                     tasks::spawn("sweep", sweep(Arc::clone(&bus), stop.clone()));
                     tasks::spawn("deliver", runner::run(Arc::new(deliver), bus, stop))
                 }
@@ -117,6 +130,23 @@ async fn sweep(bus: Arc<dyn Bus>, stop: CancellationToken) {
             Ok(0) => {}
             Ok(messages) => tracing::warn!(messages, "messages were not heard of in time; they were published again"),
             Err(error) => tracing::debug!(%error, "messages that are overdue cannot be looked for"),
+        }
+    }
+}
+
+/// Keeps count of the workers that deliver, this one among them.
+async fn shared(cluster: Arc<dyn Cluster>, share: Share, stop: CancellationToken) {
+    loop {
+        match cluster.members().await {
+            Ok(members) => {
+                let since = OffsetDateTime::now_utc() - HEARD_OF;
+                let delivers = |member: &&Member| member.jobs.iter().any(|job| *job == JobKind::Deliver.to_string());
+                share.among(members.iter().filter(delivers).filter(|member| member.seen_at >= since).count());
+            }
+            Err(error) => tracing::debug!(%error, "the workers that deliver cannot be counted"),
+        }
+        if tokio::time::timeout(COUNT, stop.cancelled()).await.is_ok() {
+            return;
         }
     }
 }

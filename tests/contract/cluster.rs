@@ -47,6 +47,7 @@ fn member(id: &str) -> Member {
     Member {
         id: id.to_owned(),
         roles: vec!["gateway".to_owned(), "worker".to_owned()],
+        jobs: vec!["deliver".to_owned()],
         url: Some(format!("http://{id}:8080")),
         version: "0.1.0".to_owned(),
         started_at: now - time::Duration::hours(1),

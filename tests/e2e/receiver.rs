@@ -31,6 +31,8 @@ fn settings(allow_private: bool) -> Webhooks {
         allow_private,
         allow_addresses: Vec::new(),
         ca_file: None,
+        disable_after: None,
+        keep_deliveries: Duration::from_secs(3600),
     }
 }
 

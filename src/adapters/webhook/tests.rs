@@ -27,6 +27,8 @@ fn settings(allow_private: bool, allow_addresses: &[&str]) -> config::Webhooks {
         allow_private,
         allow_addresses: allow_addresses.iter().map(|text| text.parse().unwrap()).collect(),
         ca_file: None,
+        disable_after: None,
+        keep_deliveries: Duration::from_secs(1),
     }
 }
 

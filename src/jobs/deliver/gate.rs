@@ -87,6 +87,16 @@ pub(super) enum Report {
     Untried,
 }
 
+impl Report {
+    /// Why the endpoint did not take what was sent, if it did not.
+    pub(super) fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Success | Self::Untried => None,
+            Self::Failure { reason } | Self::Busy { reason, .. } => Some(reason),
+        }
+    }
+}
+
 /// The right to one request. Dropped without a report it only gives the room back.
 pub(super) struct Pass<'a> {
     gates: &'a Gates,
@@ -163,6 +173,12 @@ impl Gates {
             tokio::time::timeout_at(patience, room).await.unwrap_or_default();
             drop(wait);
         }
+    }
+
+    /// How much longer an endpoint is left alone, if it is.
+    pub(super) fn open_for(&self, endpoint: &EndpointId) -> Option<Duration> {
+        let until = self.gates.lock().get(endpoint)?.open_until?;
+        Some(until.saturating_duration_since(Instant::now()))
     }
 
     fn pass(&self, gate: &mut Gate, endpoint: &EndpointId, now: Instant, is_probe: bool) -> Pass<'_> {

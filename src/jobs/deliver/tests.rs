@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::super::runner::run;
-use super::super::testing::{MemoryBus, MemoryStore, company, endpoint, jobs, webhooks};
+use super::super::testing::{MemoryBus, MemoryLog, MemoryStore, company, endpoint, jobs, webhooks};
 use super::*;
 use crate::domain::ConversationId;
 use crate::domain::event::{Origin, WORKER};
@@ -15,6 +15,8 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+mod logged;
 
 const UPDATED: [EventType; 1] = [EventType::ConversationUpdated];
 const HOUR: Duration = Duration::from_secs(3600);
@@ -73,12 +75,22 @@ fn event(subject: &str) -> Event {
     Event::new(EventType::ConversationUpdated, &origin, "", &json!({"summary": "Xin chào"})).unwrap()
 }
 
+fn to_send(event: &Event, endpoint: &Endpoint) -> Attempt {
+    Attempt::of(&parcels::to_send(event, endpoint).unwrap()).unwrap()
+}
+
 fn attempt(subject: &str, endpoint: &str) -> Message {
-    Attempt::message(&event(subject), &super::super::testing::endpoint(endpoint, &UPDATED)).unwrap()
+    let parcel = parcels::to_send(&event(subject), &super::super::testing::endpoint(endpoint, &UPDATED)).unwrap();
+    Attempt::of(&parcel).unwrap().message(&parcel, None).unwrap()
 }
 
 fn job(store: &Arc<MemoryStore>, sender: &Arc<Scripted>) -> Deliver {
-    Deliver::new(Arc::clone(store) as _, Arc::clone(sender) as _, &webhooks(), &jobs())
+    logging_job(store, sender, &Arc::new(MemoryLog::default()))
+}
+
+fn logging_job(store: &Arc<MemoryStore>, sender: &Arc<Scripted>, log: &Arc<MemoryLog>) -> Deliver {
+    let (directory, log, sender) = (Arc::clone(store) as _, Arc::clone(log) as _, Arc::clone(sender) as _);
+    Deliver::new(directory, log, sender, Share::whole(), &webhooks(), &jobs())
 }
 
 /// What one try of a fresh job comes to, whose endpoint answers so.
@@ -318,7 +330,7 @@ async fn a_thin_webhook_says_what_happened_and_no_word_of_what_was_said() {
     thin.payload = Payload::Thin;
     let data = json!({"turn_id": "t", "sequence": 3, "summary": "xin", "messages": [{"content": "chào"}]});
     let event = Event::new(EventType::ConversationUpdated, &event("t").origin(WORKER), "", &data).unwrap();
-    let body: serde_json::Value = serde_json::from_slice(&Attempt::of_event(&event, &thin).unwrap().body()).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&to_send(&event, &thin).body()).unwrap();
     assert_eq!(body["data"], json!({"turn_id": "t", "sequence": 3}));
     assert_eq!(body["type"], "conversation.updated");
 }
@@ -331,7 +343,7 @@ async fn while_a_secret_is_replaced_both_sign_and_own_headers_go_along() {
     let now = OffsetDateTime::now_utc();
     endpoint.rotate(new.clone(), now);
     let signatures = |endpoint: &Endpoint, at: OffsetDateTime| {
-        let attempt = Attempt::of_event(&event("t"), endpoint).unwrap();
+        let attempt = to_send(&event("t"), endpoint);
         let headers: HashMap<_, _> = sign::headers(endpoint, &attempt, at).unwrap().into_iter().collect();
         assert_eq!(headers["x-key"], "k");
         let expected = |secret: &Secret| {

@@ -33,15 +33,15 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// What an answer that came at `now`, or its absence, means.
-    pub(super) fn of(answer: Result<Answer, Error>, now: OffsetDateTime) -> Self {
+    pub(super) fn of(answer: &Result<Answer, Error>, now: OffsetDateTime) -> Self {
         match answer {
             Ok(Answer { status: 200..=299, .. }) => Self::Delivered,
             Ok(Answer { status: 410, .. }) => Self::Gone,
             Ok(answer @ Answer { status: 429 | 503, .. }) => Self::Busy {
                 retry_after: answer.retry_after.as_deref().and_then(|text| retry_after(text, now)),
-                reason: reason(&answer),
+                reason: reason(answer),
             },
-            Ok(answer) => Self::Failed { label: "status", reason: reason(&answer) },
+            Ok(answer) => Self::Failed { label: "status", reason: reason(answer) },
             Err(error) => Self::Failed {
                 label: match error {
                     Error::Url(_) => "url",
@@ -125,11 +125,11 @@ mod tests {
     #[test]
     fn only_2xx_is_success() {
         for status in [200, 201, 204, 299] {
-            assert_eq!(Verdict::of(answer(status, None), NOW), Verdict::Delivered, "{status}");
+            assert_eq!(Verdict::of(&answer(status, None), NOW), Verdict::Delivered, "{status}");
         }
-        assert_eq!(Verdict::of(answer(410, None), NOW), Verdict::Gone);
+        assert_eq!(Verdict::of(&answer(410, None), NOW), Verdict::Gone);
         for status in [100, 301, 302, 304, 307, 400, 401, 404, 409, 422, 500, 502, 599, 999] {
-            let verdict = Verdict::of(answer(status, Some("9")), NOW);
+            let verdict = Verdict::of(&answer(status, Some("9")), NOW);
             assert_eq!(
                 verdict,
                 Verdict::Failed { label: "status", reason: format!("the endpoint answered {status}, 3 bytes read") }
@@ -150,7 +150,7 @@ mod tests {
             ("", None),
         ] {
             for status in [429, 503] {
-                let Verdict::Busy { retry_after, .. } = Verdict::of(answer(status, Some(text)), NOW) else { panic!() };
+                let Verdict::Busy { retry_after, .. } = Verdict::of(&answer(status, Some(text)), NOW) else { panic!() };
                 assert_eq!(retry_after, seconds.map(Duration::from_secs), "{text:?}");
             }
         }

@@ -1,10 +1,13 @@
 //! Tests of the loop that removes what is due.
 
-use super::super::testing::MemoryStore;
+use super::super::testing::{MemoryLog, MemoryStore};
 use super::*;
-use crate::ports::store::Error;
 
 const HOUR: Duration = Duration::from_secs(3_600);
+
+fn log() -> Arc<dyn Deliveries> {
+    Arc::new(MemoryLog::default())
+}
 
 /// Runs the loop for so long, by a clock that does not wait, and says how often it asked the store.
 async fn asked_within(store: &Arc<MemoryStore>, time: Duration) -> usize {
@@ -14,7 +17,7 @@ async fn asked_within(store: &Arc<MemoryStore>, time: Duration) -> usize {
         tokio::time::sleep(time).await;
         shutdown.cancel();
     };
-    let ended = async { tokio::join!(run(Arc::clone(store) as _, HOUR, shutdown.clone()), stop) };
+    let ended = async { tokio::join!(run(Arc::clone(store) as _, log(), HOUR, shutdown.clone()), stop) };
     tokio::time::timeout(time + HOUR, ended).await.expect("the loop does not end with the shutdown");
     store.expiries.lock().len()
 }
@@ -44,6 +47,6 @@ async fn ends_at_once_when_it_is_told_to() {
     let store = MemoryStore::with([]);
     let shutdown = CancellationToken::new();
     shutdown.cancel();
-    run(Arc::clone(&store) as _, HOUR, shutdown).await;
+    run(Arc::clone(&store) as _, log(), HOUR, shutdown).await;
     assert!(store.expiries.lock().is_empty());
 }

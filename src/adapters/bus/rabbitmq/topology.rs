@@ -15,7 +15,10 @@ use super::names::Names;
 use crate::ports::bus::Error;
 
 /// The steps, in order. A step that was released is never edited.
-const STEPS: [&str; 1] = [include_str!("../../../../migrations/rabbitmq/0001-topology.toml")];
+const STEPS: [&str; 2] = [
+    include_str!("../../../../migrations/rabbitmq/0001-topology.toml"),
+    include_str!("../../../../migrations/rabbitmq/0002-webhooks.toml"),
+];
 
 /// How long the server is given to take down a queue that was deleted.
 const TAKEN_DOWN: Duration = Duration::from_millis(300);
@@ -93,6 +96,13 @@ impl Topology {
             }
             let dead_letters_to = queue.dead_letters_to.as_deref().map(|exchange| names.of(exchange));
             self.queues.push((name, arguments(queue.delivery_limit, dead_letters_to, None)));
+        }
+        for added in &step.bindings {
+            self.bindings.extend(added.keys.iter().map(|key| Binding {
+                exchange: names.of(&added.exchange),
+                key: key.clone(),
+                to: Target::Queue(names.of(&added.queue)),
+            }));
         }
         let Some(delays) = &step.delays else { return };
         for level in 0..delays.levels {
@@ -265,7 +275,18 @@ struct Step {
     exchanges: Vec<Exchange>,
     #[serde(default)]
     queues: Vec<QueueStep>,
+    /// What queues of earlier steps take besides.
+    #[serde(default)]
+    bindings: Vec<Added>,
     delays: Option<Delays>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Added {
+    queue: String,
+    exchange: String,
+    keys: Vec<String>,
 }
 
 #[derive(Deserialize)]

@@ -2,7 +2,7 @@
 
 mod documents;
 
-use ::mongodb::bson::{DateTime, Document, doc};
+use ::mongodb::bson::{Bson, DateTime, Document, doc};
 use ::mongodb::options::ReturnDocument;
 use async_trait::async_trait;
 use futures::TryStreamExt;
@@ -24,6 +24,8 @@ const DELIVERIES: &str = "deliveries";
 const REPLAYS: &str = "replays";
 /// How many of the last deliveries tell how an endpoint does.
 const RECENT: usize = 1_000;
+/// What a standing that does not tell it leaves as it is.
+const KEPT: &[&str] = &["status", "last_attempt_at"];
 /// What lists and pages do without.
 const WITHOUT_BODIES: &[&str] = &["payload", "tries"];
 
@@ -50,7 +52,13 @@ impl Deliveries for MongoStore {
         standing: &Standing,
         attempt: Option<&Attempt>,
     ) -> Result<(), Error> {
-        let mut set = doc! { "standing": to_document(standing)?, "next_attempt_ns": next_in(standing)? };
+        let mut set = doc! { "next_attempt_ns": next_in(standing)? };
+        for (field, value) in to_document(standing)? {
+            let is_kept = value == Bson::Null && KEPT.contains(&field.as_str());
+            if !is_kept {
+                set.insert(format!("standing.{field}"), value);
+            }
+        }
         if let Some(attempt) = attempt {
             set.insert("took_ms", attempt.timing.total_ms);
             set.insert(documents::slot_of(attempt)?, to_document(attempt)?);

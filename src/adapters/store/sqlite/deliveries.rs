@@ -43,8 +43,8 @@ impl Deliveries for SqliteStore {
         let (company, standing) = (scope.company().clone(), standing.clone());
         let slot = attempt.map(|it| Ok::<_, Error>((rows::slot_of(it)?, to_json(it)?))).transpose()?;
         let write = move |connection: &Connection| {
-            let sql = "UPDATE deliveries SET state = ?, attempts = ?, status = ?, reason = ?, last_attempt_at = ?, \
-                       next_attempt_at = ? WHERE company_id = ? AND delivery_id = ? RETURNING number";
+            let sql = "UPDATE deliveries SET state = ?, attempts = ?, status = coalesce(?, status), reason = ?, \
+                       last_attempt_at = coalesce(?, last_attempt_at), next_attempt_at = ? WHERE company_id = ? AND delivery_id = ? RETURNING number";
             let number: Option<i64> = one(
                 connection,
                 sql,
