@@ -134,29 +134,20 @@ impl Sender for HttpSender {
         Posted { result, timing, remote_address }
     }
 
-    async fn check(&self, url: &str) -> Result<(), Error> {
+    async fn check(&self, url: &str) -> Result<String, Error> {
         lead(url, &self.resolver, self.deadline).await
     }
 }
 
-/// Whether webhooks may go to a URL: its form, and the addresses that it leads to now.
-///
-/// # Errors
-/// `Url` and `Address` when they may not; `Dns` and `Timeout` when that cannot be said now.
-pub async fn check(url: &str, settings: &config::Webhooks) -> Result<(), Error> {
-    let resolver = Resolver { lookup: Arc::new(System), allowed: Allowed::by(settings) };
-    lead(url, &resolver, settings.deadline).await
-}
-
-/// Follows a URL as far as its addresses.
-async fn lead(url: &str, resolver: &Resolver, deadline: Duration) -> Result<(), Error> {
+/// Follows a URL as far as its addresses, and gives it as it is asked for.
+async fn lead(url: &str, resolver: &Resolver, deadline: Duration) -> Result<String, Error> {
     let url = parse(url, &resolver.allowed)?;
     let host = url.host_str().ok_or(Error::Url("it names no host"))?;
     if literal(host).is_some() {
-        return Ok(());
+        return Ok(url.into());
     }
     match tokio::time::timeout(deadline, resolver.addresses(host)).await {
-        Ok(found) => found.map(|_| ()),
+        Ok(found) => found.map(|_| url.into()),
         Err(_) => Err(Error::Timeout(deadline)),
     }
 }
@@ -183,6 +174,9 @@ fn parse(text: &str, allowed: &Allowed) -> Result<Url, Error> {
     }
     if url.fragment().is_some() {
         return Err(Error::Url("it must not have a fragment (#)"));
+    }
+    if url.port() == Some(0) {
+        return Err(Error::Url("port 0 is none"));
     }
     let host = url.host_str().ok_or(Error::Url("it names no host"))?;
     // The client connects to a written-out address without asking the resolver.

@@ -3,21 +3,20 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use clap::{Args, Subcommand};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::Common;
-use crate::adapters::webhook::{self, HttpSender};
 use crate::config::Settings;
 use crate::domain::event::EventType;
-use crate::domain::webhook::{Disabled, Endpoint, Headers, Order, Payload, ROTATION, RateLimit, Secret};
+use crate::domain::webhook::{self, Disabled, Endpoint, Order, Payload, ROTATION, Retries, Secret};
 use crate::domain::{CompanyId, CompanyScope, EndpointId};
-use crate::jobs::deliver;
 use crate::ports::directory::Directory;
-use crate::ports::webhook::{Error as Unsuitable, Sender};
+use crate::ports::webhook::{Error, Trial};
 use crate::roles::stores::Stores;
+use crate::roles::trial::WebhookTrial;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -141,41 +140,34 @@ pub(super) struct Form {
 }
 
 impl Form {
-    /// Puts what was given into an endpoint.
-    fn fill(self, endpoint: &mut Endpoint) -> anyhow::Result<()> {
-        if !self.events.is_empty() {
-            endpoint.event_types = self.events.iter().map(|name| subscribable(name)).collect::<anyhow::Result<_>>()?;
-        }
-        if self.description.is_some() {
-            endpoint.description = self.description.filter(|text| !text.is_empty());
-        }
-        for (given, filter) in
-            [(self.channels, &mut endpoint.filter.channels), (self.intents, &mut endpoint.filter.intents)]
-        {
-            if !given.is_empty() {
-                // An empty name takes the filter away again.
-                *filter = given.into_iter().filter(|name| !name.is_empty()).collect();
-            }
-        }
-        if !self.headers.is_empty() {
-            let pairs = self.headers.iter().filter(|header| !header.is_empty()).map(|header| {
-                let (name, value) = header.split_once(':').context("a header is written as \"name: value\"")?;
-                Ok((name.trim().to_owned(), value.trim().to_owned()))
-            });
-            endpoint.headers = Headers::try_from(pairs.collect::<anyhow::Result<BTreeMap<_, _>>>()?)?;
-        }
-        endpoint.payload = self.payload.unwrap_or(endpoint.payload);
-        endpoint.rate_limit = match self.rate_limit {
-            None => endpoint.rate_limit,
-            Some(0) => None,
-            Some(limit) => Some(RateLimit::try_from(limit)?),
+    /// What was given, with an address if one was.
+    fn asked(self, url: Option<String>, known: Retries) -> anyhow::Result<webhook::Form> {
+        // An empty name takes a filter away again.
+        let names = |given: Vec<String>| {
+            (!given.is_empty()).then(|| given.into_iter().filter(|name| !name.is_empty()).collect::<Vec<_>>())
         };
-        endpoint.order = self.order.unwrap_or(endpoint.order);
-        let retries = &mut endpoint.retries;
-        retries.initial_delay_s = self.initial_delay.or(retries.initial_delay_s);
-        retries.max_delay_s = self.max_delay.or(retries.max_delay_s);
-        retries.give_up_after_s = self.give_up_after.or(retries.give_up_after_s);
-        Ok(())
+        let pairs = self.headers.iter().filter(|header| !header.is_empty()).map(|header| {
+            let (name, value) = header.split_once(':').context("a header is written as \"name: value\"")?;
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        });
+        let headers = pairs.collect::<anyhow::Result<BTreeMap<_, _>>>()?;
+        let retries = Retries {
+            initial_delay_s: self.initial_delay.or(known.initial_delay_s),
+            max_delay_s: self.max_delay.or(known.max_delay_s),
+            give_up_after_s: self.give_up_after.or(known.give_up_after_s),
+        };
+        Ok(webhook::Form {
+            url,
+            event_types: names(self.events),
+            channels: names(self.channels),
+            intents: names(self.intents),
+            description: self.description,
+            headers: (!self.headers.is_empty()).then_some(headers),
+            payload: self.payload,
+            retries: Some(retries),
+            rate_limit: self.rate_limit.map(|limit| Some(limit).filter(|&limit| limit > 0)),
+            order: self.order,
+        })
     }
 }
 
@@ -183,15 +175,13 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
     let settings = common.settings(&[], Some("warn"))?;
     let directory = Stores::open(&settings)?.directory;
     let directory = directory.as_ref();
-    let checked = async |url: &str| match webhook::check(url, &settings.webhooks).await {
-        // A name that nobody knows yet may be known tomorrow. It is looked up again at every connection.
-        Ok(()) | Err(Unsuitable::Dns(_) | Unsuitable::Timeout(_)) => Ok(()),
-        Err(error) => Err(error).with_context(|| format!("the address {url}")),
-    };
     match command {
         Command::Add { company, url, secret, asymmetric, form } => {
             let (company, scope) = super::company(directory, &company).await?;
-            checked(&url).await?;
+            let most = settings.webhooks.endpoints_per_company;
+            let count = directory.endpoints(&scope).await?.len();
+            ensure!(count < most, "the company has {count} endpoints already (`webhooks.endpoints_per_company`)");
+            let url = checked(&settings, url).await?;
             let secret = match secret {
                 Some(secret) => secret,
                 None if asymmetric => Secret::key_pair(super::random()?),
@@ -199,7 +189,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             };
             let (id, now) = (EndpointId::generate(), OffsetDateTime::now_utc());
             let mut endpoint = Endpoint::new(id, company.id, url, secret, vec![EventType::ConversationUpdated], now);
-            form.fill(&mut endpoint)?;
+            form.asked(None, endpoint.retries)?.fill(&mut endpoint)?;
             directory.add_endpoint(&scope, &endpoint).await?;
             say!("added endpoint {}", endpoint.id);
             show(&endpoint.secret)?;
@@ -207,11 +197,11 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
         Command::Change { company, endpoint, url, form } => {
             let (scope, known) = known(directory, &company, &endpoint).await?;
             let mut endpoint = known.clone();
-            if let Some(url) = url {
-                checked(&url).await?;
-                endpoint.url = url;
-            }
-            form.fill(&mut endpoint)?;
+            let url = match url {
+                Some(url) => Some(checked(&settings, url).await?),
+                None => None,
+            };
+            form.asked(url, endpoint.retries)?.fill(&mut endpoint)?;
             put(directory, &scope, &known, &endpoint).await?;
             say!("changed endpoint {}", endpoint.id);
         }
@@ -262,6 +252,18 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
     Ok(ExitCode::SUCCESS)
 }
 
+/// An address as it is asked for. A name that nobody knows yet may be known later, when something is sent.
+async fn checked(settings: &Settings, url: String) -> anyhow::Result<String> {
+    match WebhookTrial::new(settings)?.check(&url).await {
+        Ok(url) => Ok(url),
+        Err(error @ (Error::Dns(_) | Error::Timeout(_))) => {
+            eprintln!("warning: {url}: {error}");
+            Ok(url)
+        }
+        Err(error) => Err(error).with_context(|| format!("the address {url}")),
+    }
+}
+
 /// An endpoint of a company.
 async fn known(
     directory: &dyn Directory,
@@ -283,7 +285,7 @@ async fn put(
     changed: &Endpoint,
 ) -> anyhow::Result<()> {
     let is_written = directory.change_endpoint(scope, known, changed).await?;
-    anyhow::ensure!(is_written, "endpoint {} was changed by somebody else meanwhile; try again", known.id);
+    ensure!(is_written, "endpoint {} was changed by somebody else meanwhile; try again", known.id);
     Ok(())
 }
 
@@ -308,20 +310,9 @@ fn show(secret: &Secret) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn subscribable(name: &str) -> anyhow::Result<EventType> {
-    const ALL: [EventType; 3] =
-        [EventType::ConversationUpdated, EventType::ConversationCreated, EventType::MessageCreated];
-    ALL.into_iter().find(|event| event.as_str() == name).with_context(|| {
-        let known: Vec<&str> = ALL.iter().map(|event| event.as_str()).collect();
-        format!("{name:?} is not an event to subscribe to; there are {}", known.join(", "))
-    })
-}
-
 /// Sends one webhook as the deliver job would, without a queue, and shows what came back.
 async fn test(settings: &Settings, endpoint: &Endpoint) -> anyhow::Result<ExitCode> {
-    let sender = HttpSender::new(&settings.webhooks).context("setting up the client of webhooks")?;
-    let request = deliver::probe(endpoint, OffsetDateTime::now_utc())?;
-    let posted = sender.post(request).await;
+    let posted = WebhookTrial::new(settings)?.test(endpoint).await?;
     let ms = posted.timing.total.as_millis();
     match posted.result {
         Ok(answer) => {

@@ -250,6 +250,8 @@ pub struct Webhooks {
     pub disable_after: Option<Duration>,
     /// How long deliveries are kept in the log.
     pub keep_deliveries: Duration,
+    /// Most endpoints of one company.
+    pub endpoints_per_company: usize,
 }
 
 /// Jobs other than delivery.

@@ -184,6 +184,7 @@ pub(super) struct Webhooks {
     pub(super) ca_file: Option<PathBuf>,
     pub(super) disable_after_s: f64,
     pub(super) keep_deliveries_s: f64,
+    pub(super) endpoints_per_company: usize,
 }
 
 #[derive(Deserialize)]

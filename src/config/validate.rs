@@ -320,6 +320,7 @@ fn webhooks<F: Fn(&str) -> String>(raw: &raw::Webhooks, check: &mut Check<'_, F>
         disable_after: Some(check.seconds("webhooks.disable_after_s", raw.disable_after_s))
             .filter(|after| !after.is_zero()),
         keep_deliveries: check.some_seconds("webhooks.keep_deliveries_s", raw.keep_deliveries_s),
+        endpoints_per_company: check.positive("webhooks.endpoints_per_company", raw.endpoints_per_company),
     };
     if settings.initial_delay > settings.max_delay {
         check.fail("webhooks.initial_delay_s", "must not be above `max_delay_s`");

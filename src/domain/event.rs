@@ -57,7 +57,30 @@ pub enum EventType {
     WebhookReplay,
 }
 
+/// A name that is none of the types that an endpoint may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not an event to ask for; there are {list}", list = EventType::offered_names())]
+pub struct NotOffered(String);
+
 impl EventType {
+    /// The types that webhook endpoints may ask for; the first is what they get unless they say otherwise.
+    pub const OFFERED: [Self; 3] = [Self::ConversationUpdated, Self::ConversationCreated, Self::MessageCreated];
+
+    /// The offered type of a name.
+    ///
+    /// # Errors
+    /// When none of them has it; the error names them all.
+    pub fn offered(name: &str) -> Result<Self, NotOffered> {
+        let found = Self::OFFERED.into_iter().find(|event| event.as_str() == name);
+        // What is said again in an error is no longer than a name could be.
+        found.ok_or_else(|| NotOffered(name.chars().take(64).collect()))
+    }
+
+    /// The names of the offered types, for people to read.
+    pub fn offered_names() -> String {
+        Self::OFFERED.map(Self::as_str).join(", ")
+    }
+
     /// The name in the `type` attribute and at the head of the routing key.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,5 +1,6 @@
 //! Webhook endpoints: where a company wants to hear of its conversations, of which of them, and in what form.
 
+mod form;
 mod headers;
 mod pace;
 mod secret;
@@ -15,6 +16,7 @@ use uuid::Uuid;
 use super::event::EventType;
 use super::id::{CompanyId, EndpointId};
 
+pub use form::{Form, Invalid as InvalidForm};
 pub use headers::{Headers, InvalidHeader};
 pub use pace::{InvalidRateLimit, Order, RateLimit};
 pub use secret::{Invalid as InvalidSecret, Secret};
@@ -131,7 +133,7 @@ impl Filter {
 }
 
 /// How much a webhook says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Payload {
     /// All of it, the messages too.

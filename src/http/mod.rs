@@ -36,6 +36,7 @@ use crate::ports::operations::Operations;
 use crate::ports::peer::Peer;
 use crate::ports::store::ConversationStore;
 use crate::ports::upstream::Upstream;
+use crate::ports::webhook::Trial;
 use auth::Gate;
 use ingestion::Ingestion;
 use listings::Listings;
@@ -60,6 +61,8 @@ pub struct App {
     pub ingestion: Arc<Ingestion>,
     /// Queues, books and processes.
     pub operations: Arc<dyn Operations>,
+    /// Tries webhook endpoints out.
+    pub webhooks: Arc<dyn Trial>,
     /// Numbers about turns.
     pub analytics: Arc<dyn Analytics>,
     /// The way to other gateways.

@@ -43,6 +43,7 @@ const STREAM_EXAMPLE: &str = include_str!("openapi/stream.txt");
         (name = "Conversations", description = "What was asked and answered, as it is stored."),
         (name = "Companies", description = "Companies and their settings, for the operator and for themselves."),
         (name = "Keys", description = "A company's keys: what they open, for whom and for how long."),
+        (name = "Webhooks", description = "Where a company's backends hear of its conversations, and whether that works."),
         (name = "Analytics", description = "Numbers of a company's turns. No text, and nothing that names a person."),
         (name = "Health", description = "Whether the process lives and takes new turns, and what it measures."),
     ),

@@ -75,6 +75,7 @@ pub(super) fn webhooks() -> config::Webhooks {
         ca_file: None,
         disable_after: Some(Duration::from_secs(5 * 24 * 3600)),
         keep_deliveries: Duration::from_secs(30 * 24 * 3600),
+        endpoints_per_company: 50,
     }
 }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use crate::domain::webhook::Endpoint;
+
 /// One request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Request {
@@ -90,9 +92,31 @@ pub trait Sender: Send + Sync {
     /// the name to the last byte read.
     async fn post(&self, request: Request) -> Posted;
 
-    /// Whether webhooks may go to a URL: its form, and the addresses that it leads to now.
+    /// Whether webhooks may go to a URL: its form, and the addresses that it leads to now. Gives the URL as it is asked
+    /// for: hosts of other scripts in their ASCII form.
     ///
     /// # Errors
-    /// `Url` and `Address` when they may not; `Dns` when that cannot be said now.
-    async fn check(&self, url: &str) -> Result<(), Error>;
+    /// `Url` and `Address` when they may not; `Dns` and `Timeout` when that cannot be said now.
+    async fn check(&self, url: &str) -> Result<String, Error>;
+}
+
+/// Why no test can be sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the endpoint's secret cannot sign ({0}); rotate it")]
+pub struct Unsigned(pub String);
+
+/// Tries addresses and endpoints out, for those who administer them.
+#[async_trait]
+pub trait Trial: Send + Sync {
+    /// As [`Sender::check`].
+    ///
+    /// # Errors
+    /// As [`Sender::check`].
+    async fn check(&self, url: &str) -> Result<String, Error>;
+
+    /// Posts a webhook that says nothing but that it arrives, signed as all are, without a queue and only once.
+    ///
+    /// # Errors
+    /// When it cannot be signed.
+    async fn test(&self, endpoint: &Endpoint) -> Result<Posted, Unsigned>;
 }

@@ -14,4 +14,5 @@ pub mod operations;
 pub mod parts;
 pub mod service;
 pub mod stores;
+pub mod trial;
 pub mod workers;

@@ -18,6 +18,7 @@ use super::membership;
 use super::operations::Operator;
 use super::parts::{self, Parts, Purpose};
 use super::stores::Stores;
+use super::trial::WebhookTrial;
 use super::workers::{JobKind, Workers};
 use crate::adapters::peer::HttpPeer;
 use crate::config::Settings;
@@ -229,6 +230,7 @@ impl Service {
                 spool: gateway.spool.clone(),
             }),
             ingestion: Ingestion::start(Arc::new(Knowledge::of(settings, parts))),
+            webhooks: Arc::new(WebhookTrial::new(settings)?),
             questions,
         })
     }

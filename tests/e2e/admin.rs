@@ -5,6 +5,7 @@ mod conversations;
 mod documents;
 mod keys;
 mod usage;
+mod webhooks;
 
 use reqwest::{Method, StatusCode};
 use serde_json::Value;

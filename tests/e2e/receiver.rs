@@ -33,6 +33,7 @@ fn settings(allow_private: bool) -> Webhooks {
         ca_file: None,
         disable_after: None,
         keep_deliveries: Duration::from_secs(3600),
+        endpoints_per_company: 50,
     }
 }
 

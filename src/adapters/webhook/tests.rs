@@ -29,6 +29,7 @@ fn settings(allow_private: bool, allow_addresses: &[&str]) -> config::Webhooks {
         ca_file: None,
         disable_after: None,
         keep_deliveries: Duration::from_secs(1),
+        endpoints_per_company: 1,
     }
 }
 
@@ -61,10 +62,21 @@ fn urls_of_webhooks() {
         "https://u@example.com/",
         "https://example.com/#x",
         "https://example.com:99999/",
+        "https://example.com:0/",
         "https://",
         "https://exa mple.com/",
     ] {
         assert!(matches!(form(bad, &settings(true, &[])), Err(Error::Url(_))), "{bad}");
+    }
+}
+
+#[test]
+fn hosts_of_other_scripts_are_asked_for_in_their_ascii_form() {
+    for (written, asked) in [
+        ("https://b\u{fc}cher.example/x", "https://xn--bcher-kva.example/x"),
+        ("HTTPS://Ng\u{e2}nH\u{e0}ng.VN:8443", "https://xn--ngnhng-ltan.vn:8443/"),
+    ] {
+        assert_eq!(parse(written, &Allowed::by(&settings(false, &[]))).unwrap().as_str(), asked);
     }
 }
 
@@ -127,7 +139,7 @@ async fn a_name_that_leads_home_is_refused_at_registration() {
     let check = async |addresses| {
         lead("https://hooks.example.com/", &resolver(&settings(false, &[]), addresses), Duration::from_secs(5)).await
     };
-    assert_eq!(check(&["93.184.216.34"]).await, Ok(()));
+    assert_eq!(check(&["93.184.216.34"]).await.as_deref(), Ok("https://hooks.example.com/"));
     for home in
         [&["127.0.0.1"][..], &["::1"], &["10.0.0.1", "192.168.0.1"], &["::ffff:127.0.0.1"], &["169.254.169.254"]]
     {

@@ -42,7 +42,7 @@ impl From<RateLimit> for u32 {
 }
 
 /// In which order an endpoint gets its webhooks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Side by side: each as soon as it can be sent.

@@ -9,6 +9,7 @@ mod jobs;
 pub(super) mod keys;
 mod search;
 mod usage;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use axum::body::Body;
 use axum::http::HeaderMap;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 
@@ -37,6 +38,7 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(search::routes())
         .merge(usage::routes())
         .merge(conversations::routes())
+        .merge(webhooks::routes())
 }
 
 /// Which page of a list is wanted.
@@ -71,9 +73,25 @@ fn no_cursor() -> Problem {
     Problem::bad_request("invalid_cursor", "`cursor` is not the `next_cursor` of a page")
 }
 
+/// As [`json`] for requests that need no body.
+async fn json_or_default<T: DeserializeOwned + Default>(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<T, Problem> {
+    let must_say_so = app.gate.mode() == AuthMode::Open;
+    let (limits, server) = (&app.settings.limits, &app.settings.server);
+    body::json_or_default(headers, body, limits.body_bytes, server.body_timeout, must_say_so).await
+}
+
 /// A JSON body within the usual limits.
 async fn json<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Problem> {
     let must_say_so = app.gate.mode() == AuthMode::Open;
     let (limits, server) = (&app.settings.limits, &app.settings.server);
     body::json(headers, body, limits.body_bytes, server.body_timeout, must_say_so).await
+}
+
+/// Tells a field that is `null` from one that is not there.
+fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }

@@ -44,8 +44,8 @@ impl Sender for Scripted {
         Posted { result, timing: Timing::default(), remote_address: None }
     }
 
-    async fn check(&self, _: &str) -> Result<(), PostError> {
-        Ok(())
+    async fn check(&self, url: &str) -> Result<String, PostError> {
+        Ok(url.to_owned())
     }
 }
 

@@ -225,7 +225,7 @@ async fn a_name_that_changes_its_address_after_the_check_is_not_connected_to() {
     for home in [&["127.0.0.1"][..], &["::1"], &["127.0.0.2", "::ffff:127.0.0.1"], &["10.0.0.1"]] {
         let name = Rebinding::to(&[&["93.184.216.34"], home]);
         let sender = looking_up(&name, &settings(false));
-        assert_eq!(sender.check(&url).await, Ok(()));
+        assert!(sender.check(&url).await.is_ok());
         for _ in 0..3 {
             let posted = sender.post(request(url.clone())).await;
             assert_eq!(posted.result, Err(Error::Address("hooks.example.com".to_owned())), "{home:?}");
@@ -275,7 +275,7 @@ async fn an_allowed_block_opens_its_own_addresses_alone() {
     let receiver = Receiver::healthy().await;
     let sender = super::sender_with(allowing(&["127.0.0.1"]));
     for url in [receiver.url("/"), receiver.url("/").replace("127.0.0.1", "localhost")] {
-        assert_eq!(sender.check(&url).await, Ok(()));
+        assert!(sender.check(&url).await.is_ok());
         assert_eq!(sender.post(request(url)).await.result.unwrap().status, 204);
     }
     for other in ["127.0.0.2", "[::1]", "10.0.0.1", "[64:ff9b::7f00:1]"] {

@@ -7,14 +7,14 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use unicode_normalization::UnicodeNormalization;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Paging, cursor, etag, keys};
+use super::{Paging, cursor, etag, keys, named};
 use crate::domain::key::Wanted;
 use crate::domain::{Company, CompanyId, KeyScope, Language};
 use crate::http::App;
@@ -113,11 +113,6 @@ struct CompanyChange {
     #[serde(default, deserialize_with = "named")]
     #[schema(value_type = Option<u32>, minimum = 1, maximum = 36500)]
     retention_days: Option<Option<u32>>,
-}
-
-/// Tells a field that is `null` from one that is not there.
-fn named<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
 }
 
 /// List companies

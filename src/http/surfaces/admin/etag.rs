@@ -19,12 +19,27 @@ pub(super) fn of(shown: &impl Serialize) -> String {
 /// What is shown, with its tag; or that it is as the client knows it (`If-None-Match`).
 pub(super) fn tagged(headers: &HeaderMap, status: StatusCode, shown: &impl Serialize) -> Response {
     let tag = of(shown);
-    let is_known = status == StatusCode::OK && names(headers, &header::IF_NONE_MATCH, &tag);
-    let mut response = match is_known {
-        true => StatusCode::NOT_MODIFIED.into_response(),
-        false => (status, Json(shown)).into_response(),
-    };
-    if let Ok(value) = HeaderValue::from_str(&tag) {
+    match status {
+        StatusCode::OK => tagged_as(headers, shown, &tag),
+        status => respond(status, shown, &tag),
+    }
+}
+
+/// As [`tagged`] for what is not all that there is: with the tag of the whole.
+pub(super) fn tagged_as(headers: &HeaderMap, shown: &impl Serialize, tag: &str) -> Response {
+    if names(headers, &header::IF_NONE_MATCH, tag) {
+        return with_tag(StatusCode::NOT_MODIFIED.into_response(), tag);
+    }
+    respond(StatusCode::OK, shown, tag)
+}
+
+/// What is shown, with a tag.
+pub(super) fn respond(status: StatusCode, shown: &impl Serialize, tag: &str) -> Response {
+    with_tag((status, Json(shown)).into_response(), tag)
+}
+
+fn with_tag(mut response: Response, tag: &str) -> Response {
+    if let Ok(value) = HeaderValue::from_str(tag) {
         response.headers_mut().insert(header::ETAG, value);
     }
     response
