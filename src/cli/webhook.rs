@@ -1,5 +1,7 @@
 //! `turnpike webhook`.
 
+mod deliveries;
+
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
@@ -99,6 +101,8 @@ pub(super) enum Command {
         /// Which endpoint
         endpoint: EndpointId,
     },
+    #[command(flatten)]
+    Deliveries(deliveries::Command),
 }
 
 /// What can be said of an endpoint besides its address and secret.
@@ -173,8 +177,8 @@ impl Form {
 
 pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<ExitCode> {
     let settings = common.settings(&[], Some("warn"))?;
-    let directory = Stores::open(&settings)?.directory;
-    let directory = directory.as_ref();
+    let stores = Stores::open(&settings)?;
+    let directory = stores.directory.as_ref();
     match command {
         Command::Add { company, url, secret, asymmetric, form } => {
             let (company, scope) = super::company(directory, &company).await?;
@@ -248,6 +252,7 @@ pub(super) async fn run(common: Common, command: Command) -> anyhow::Result<Exit
             let (_, endpoint) = known(directory, &company, &endpoint).await?;
             return test(&settings, &endpoint).await;
         }
+        Command::Deliveries(command) => return deliveries::run(&settings, &stores, command).await,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -310,6 +310,22 @@ pub struct Replay {
     pub updated_at: OffsetDateTime,
 }
 
+impl Replay {
+    /// A replay that has not begun.
+    pub fn new(company_id: CompanyId, filter: Filter, now: OffsetDateTime) -> Self {
+        Self {
+            id: Uuid::new_v4(),
+            company_id,
+            filter,
+            state: ReplayState::Running,
+            replayed: 0,
+            skipped: 0,
+            created_at: now,
+            updated_at: now,
+        }
+    }
+}
+
 /// One step of a replay, as it lies on the bus: so many deliveries after those of the last step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ReplayStep {

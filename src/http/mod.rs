@@ -17,6 +17,7 @@ mod openapi;
 pub mod problem;
 mod reading;
 mod relay;
+mod replays;
 pub mod server;
 mod sessions;
 mod surfaces;
@@ -30,6 +31,7 @@ use crate::config::Settings;
 use crate::domain::CompanyId;
 use crate::pipeline::engine::Engine;
 use crate::ports::analytics::Analytics;
+use crate::ports::deliveries::Deliveries;
 use crate::ports::directory::Directory;
 use crate::ports::erasure::Erasure;
 use crate::ports::operations::Operations;
@@ -65,6 +67,8 @@ pub struct App {
     pub webhooks: Arc<dyn Trial>,
     /// Numbers about turns.
     pub analytics: Arc<dyn Analytics>,
+    /// The log of webhook deliveries.
+    pub deliveries: Arc<dyn Deliveries>,
     /// The way to other gateways.
     pub peer: Arc<dyn Peer>,
     /// Providers that are asked as they are.

@@ -213,6 +213,7 @@ impl Service {
             directory: stores.directory.clone(),
             store: stores.conversations.clone(),
             analytics: stores.analytics.clone(),
+            deliveries: stores.deliveries.clone(),
             peer: Arc::new(HttpPeer::new()?),
             listings: Listings::new(&upstreams, settings.models.catalog_cache),
             upstreams,

@@ -20,6 +20,7 @@ mod cli;
 mod cluster;
 mod console;
 mod crash;
+mod deliveries;
 mod gateways;
 mod limits;
 mod moving;

@@ -3,10 +3,12 @@
 
 mod companies;
 pub(super) mod conversations;
+mod deliveries;
 mod documents;
 mod etag;
 mod jobs;
 pub(super) mod keys;
+mod replays;
 mod search;
 mod usage;
 mod webhooks;
@@ -38,7 +40,12 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(search::routes())
         .merge(usage::routes())
         .merge(conversations::routes())
+<<<<<<< HEAD
         .merge(webhooks::routes())
+=======
+        .merge(deliveries::routes())
+        .merge(replays::routes())
+>>>>>>> 39de2d9 (Deliveries are listed, read try by try, and replayed, over HTTP and by command)
 }
 
 /// Which page of a list is wanted.

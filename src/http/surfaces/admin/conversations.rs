@@ -298,7 +298,8 @@ async fn find(app: &App, scope: &CompanyScope, id: &str) -> Result<Conversation,
     app.store.conversation(scope, id).await?.ok_or_else(|| Problem::not_found("conversation"))
 }
 
-fn time_of(name: &str, text: &str) -> Result<OffsetDateTime, Problem> {
+/// The time that a parameter says.
+pub(super) fn time_of(name: &str, text: &str) -> Result<OffsetDateTime, Problem> {
     let years = 1970..=2200;
     let time = OffsetDateTime::parse(text, &Rfc3339).ok().filter(|time| years.contains(&time.to_utc().year()));
     time.ok_or_else(|| {
