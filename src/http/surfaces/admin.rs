@@ -40,12 +40,9 @@ pub(super) fn routes() -> OpenApiRouter<Arc<App>> {
         .merge(search::routes())
         .merge(usage::routes())
         .merge(conversations::routes())
-<<<<<<< HEAD
         .merge(webhooks::routes())
-=======
         .merge(deliveries::routes())
         .merge(replays::routes())
->>>>>>> 39de2d9 (Deliveries are listed, read try by try, and replayed, over HTTP and by command)
 }
 
 /// Which page of a list is wanted.
