@@ -164,8 +164,8 @@ impl Gate {
     /// A company that a visitor of the console may see, with the right to its data.
     ///
     /// # Errors
-    /// 404 for a company that does not exist or is not the visitor's, 403 when the visitor's key does not open so much, 503
-    /// when nobody can tell.
+    /// 404 for a company that does not exist or is not the visitor's, 403 when the visitor's key does not open so much, 429
+    /// over the company's limit, 503 when nobody can tell.
     pub(super) async fn visited(
         &self,
         visitor: &Visitor,
@@ -175,7 +175,11 @@ impl Gate {
         let missing = || Problem::not_found("company");
         match visitor {
             Visitor::Operator => {}
-            Visitor::Company(key) if key.company_id == *id => opens(key.scope, needed)?,
+            Visitor::Company(key) if key.company_id == *id => {
+                opens(key.scope, needed)?;
+                // As its requests over the API are.
+                self.limiter.check_key(id).map_err(|denied| rate_limited(&denied))?;
+            }
             Visitor::Company(_) => return Err(missing()),
         }
         let found = self.companies.get(id.as_str(), async { self.directory.company(id).await }).await?;

@@ -5,7 +5,9 @@ mod assets;
 mod charts;
 mod companies;
 mod conversations;
+mod delivery;
 mod documents;
+mod endpoint;
 mod failure;
 mod form;
 mod keys;
@@ -19,6 +21,7 @@ mod search;
 mod snapshot;
 mod usage;
 mod visit;
+mod webhooks;
 mod words;
 
 use std::sync::Arc;
@@ -68,6 +71,16 @@ pub(super) fn routes(app: &Arc<App>, health: &Arc<Health>) -> Router {
         .route("/console/companies/{company}/conversations/{conversation}", get(conversations::one))
         .route("/console/companies/{company}/documents", get(documents::list))
         .route("/console/companies/{company}/documents/{document}", get(documents::one))
+        .route("/console/webhooks", get(webhooks::of_all))
+        .route("/console/companies/{company}/webhooks", get(webhooks::of_company))
+        .route("/console/companies/{company}/webhooks/{endpoint}", get(endpoint::page))
+        .route("/console/companies/{company}/webhooks/{endpoint}/disable", post(endpoint::disable))
+        .route("/console/companies/{company}/webhooks/{endpoint}/enable", post(endpoint::enable))
+        .route("/console/companies/{company}/webhooks/{endpoint}/test", post(endpoint::test))
+        .route("/console/companies/{company}/webhooks/{endpoint}/replay", post(endpoint::replay))
+        .route("/console/companies/{company}/replays/{replay}/cancel", post(endpoint::cancel))
+        .route("/console/companies/{company}/deliveries/{delivery}", get(delivery::page))
+        .route("/console/companies/{company}/deliveries/{delivery}/replay", post(delivery::replay))
         .route("/console/companies/{company}/search", get(search::page))
         .route("/console/companies/{company}/usage", get(usage::page))
         .route("/console/companies/{company}/keys", get(keys::page))

@@ -3,6 +3,7 @@
 mod doors;
 mod pages;
 mod walls;
+mod webhooks;
 
 use reqwest::header::{CONTENT_TYPE, COOKIE, HeaderMap, LOCATION, SET_COOKIE};
 use reqwest::redirect::Policy;

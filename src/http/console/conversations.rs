@@ -252,7 +252,7 @@ fn shown(visit: &Visit, place: &Place, turn: &StoredTurn) -> Markup {
             }
             @if !record.sources.is_empty() { (sources(visit, place, &record.sources, &record.answer)) }
             dl.facts.small {
-                div { dt { "Language" } dd { (record.language.map_or("not known", |language| language.name())) } }
+                div { dt { "Language" } dd { (record.language.map_or_else(|| "not known".to_owned(), |language| words::begun(language.name()))) } }
                 div {
                     dt { "Intent" }
                     dd {
@@ -286,11 +286,17 @@ fn tone(reason: FinishReason) -> Tone {
     }
 }
 
-/// The passages that were in the prompt; those that the answer cites are told apart.
+/// The passages that were in the prompt; those that the answer cites are named at once.
 fn sources(visit: &Visit, place: &Place, sources: &[Source], answer: &str) -> Markup {
+    let is_cited = |source: &&Source| answer.contains(&format!("[{}]", source.n));
+    let cited: Vec<String> =
+        sources.iter().filter(is_cited).map(|source| format!("[{}] {}", source.n, source.title)).collect();
     html! {
-        details.sources open {
-            summary { (words::count(sources.len() as u64, "source", "sources")) }
+        details.sources {
+            summary {
+                (words::count(sources.len() as u64, "source", "sources"))
+                @if cited.is_empty() { ", none of them cited" } @else { ", cited: " (cited.join(", ")) }
+            }
             ol {
                 @for source in sources {
                     li {
@@ -300,7 +306,7 @@ fn sources(visit: &Visit, place: &Place, sources: &[Source], answer: &str) -> Ma
                                 @if visit.opens(KeyScope::Admin) {
                                     a href=(documents::address(place, &source.document_id)) { (source.title) }
                                 } @else { (source.title) }
-                                @if answer.contains(&format!("[{}]", source.n)) { (badge(Tone::Good, "cited")) }
+                                @if is_cited(&source) { (badge(Tone::Good, "cited")) }
                                 span.score { (format!("{:.2}", source.score)) }
                             }
                             p.text.soft { (source.snippet) }

@@ -134,7 +134,7 @@ pub(super) async fn one(
         section.panel {
             dl.facts {
                 div { dt { "Id" } dd.code { (document.id) } }
-                div { dt { "Language" } dd { (document.language.map_or("not known", |language| language.name())) } }
+                div { dt { "Language" } dd { (document.language.map_or_else(|| "not known".to_owned(), |language| words::begun(language.name()))) } }
                 div { dt { "Passages" } dd { (words::number(document.passages as u64)) } }
                 div { dt { "Size" } dd { (words::bytes(document.bytes as u64)) } }
                 div { dt { "Put" } dd { (moment(document.updated_at)) } }

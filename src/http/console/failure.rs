@@ -4,8 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 
-use super::layout;
-use super::words::encode;
+use super::{layout, words};
 use crate::http::problem::Problem;
 
 /// Why a page is not shown.
@@ -30,7 +29,7 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let problem = match self {
             Self::NotLoggedIn { next } => {
-                return Redirect::to(&format!("/console/login?next={}", encode(&next))).into_response();
+                return Redirect::to(&format!("/console/login?next={}", words::encode(&next))).into_response();
             }
             Self::Problem(problem) => problem,
         };
@@ -58,8 +57,6 @@ impl IntoResponse for Failure {
 
 /// What is wrong, as a sentence of its own.
 fn sentence(detail: &str) -> String {
-    let mut letters = detail.chars();
-    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
     let end = if detail.ends_with(['.', '!', '?']) { "" } else { "." };
-    format!("{first}{}{end}", letters.as_str())
+    words::begun(detail) + end
 }

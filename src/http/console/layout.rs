@@ -25,7 +25,8 @@ const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg'
     stroke-linecap='round'/%3E%3C/svg%3E";
 
 /// The pages of a company, and what a key must open for each.
-const OF_COMPANY: [(&str, &str, KeyScope); 5] = [
+const OF_COMPANY: [(&str, &str, KeyScope); 6] = [
+    ("webhooks", "Webhooks", KeyScope::Admin),
     ("conversations", "Conversations", KeyScope::Backend),
     ("documents", "Documents", KeyScope::Admin),
     ("search", "Search", KeyScope::Backend),
@@ -139,6 +140,7 @@ fn around(visit: &Visit, company: Option<&Company>, here: &str) -> Markup {
                 ul {
                     (link("/console", "Overview", true))
                     (link("/console/queues", "Queues", false))
+                    (link("/console/webhooks", "Webhooks", false))
                     (link("/console/companies", "Companies", true))
                 }
             }

@@ -133,7 +133,7 @@ pub(super) fn shares_of(totals: Option<&Numbers>) -> Markup {
         (code.parse::<Language>().map_or_else(|_| code.clone(), |known| known.name().to_owned()), *count)
     };
     html! {
-        div.three {
+        div.trio {
             (shares("Intents", totals.by_intent.iter().map(|(name, count)| plain((name, count))).collect()))
             (shares("Languages", totals.by_language.iter().map(language).collect()))
             (shares("How turns ended", totals.by_finish_reason.iter().map(|(name, count)| plain((name, count))).collect()))

@@ -19,7 +19,18 @@ pub(super) enum Tone {
 }
 
 impl Tone {
-    fn name(self) -> &'static str {
+    /// What comes first when somebody has to look at it.
+    pub(super) fn rank(self) -> u8 {
+        match self {
+            Self::Bad => 0,
+            Self::Warn => 1,
+            Self::Plain => 2,
+            Self::Good => 3,
+        }
+    }
+
+    /// The name of its class.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Self::Good => "good",
             Self::Warn => "warn",

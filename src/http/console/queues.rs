@@ -93,7 +93,7 @@ async fn parts(console: &Console, session: &Session, queue: Option<Queue>) -> Re
     let snapshot = console.snapshots.now().await;
     let letters = console.app.operations.dead_letters(queue, LETTERS + 1).await?;
     Ok(vec![
-        Part::new("queues", table(&snapshot, true)),
+        Part::new("queues", panel("Books", &table(&snapshot, true))),
         Part::new("letters", panel("Given up", &letters_table(&letters, session, queue))),
     ])
 }

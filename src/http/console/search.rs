@@ -19,12 +19,13 @@ use crate::pipeline::search::Searched;
 use crate::pipeline::stages::retrieve::Weighed;
 use crate::ports::index::Rank;
 
-/// Results that are asked for; three times as many are looked at.
-const RESULTS: usize = 10;
+/// Results that are asked for; three times as many are looked at. So the best of each search are among them, also those
+/// that the other one does not find.
+const RESULTS: usize = 40;
 /// Results shown in each column.
-const SHOWN: usize = 12;
+const SHOWN: usize = 10;
 /// Characters shown of a passage.
-const CHARS: usize = 220;
+const CHARS: usize = 140;
 
 /// What is searched for.
 #[derive(Deserialize)]
@@ -47,6 +48,7 @@ pub(super) async fn page(
         true => None,
         false => Some(console.app.engine.search(&place.scope, &place.company, &wish, None, Some(RESULTS)).await?),
     };
+    let used = console.app.engine.catalog().for_company(&place.company, None).definition.retrieval.limit;
     let content = html! {
         section.panel {
             form.filters method="get" role="search" {
@@ -65,13 +67,13 @@ pub(super) async fn page(
                     }))
                 }
             }
-            Some(found) => (columns(&visit, &place, found)),
+            Some(found) => (columns(&visit, &place, found, used)),
         }
     };
     Ok(Page::new("Search", content).of(&visit, &place, &[]).respond(&visit))
 }
 
-fn columns(visit: &Visit, place: &Place, found: &Searched) -> Markup {
+fn columns(visit: &Visit, place: &Place, found: &Searched, used: usize) -> Markup {
     let by = |rank: fn(&Weighed) -> Option<Rank>| {
         let mut ranked: Vec<(Rank, &Weighed)> =
             found.weighed.iter().filter_map(|weighed| Some((rank(weighed)?, weighed))).collect();
@@ -80,15 +82,16 @@ fn columns(visit: &Visit, place: &Place, found: &Searched) -> Markup {
         ranked
     };
     let (dense, sparse) = (by(|weighed| weighed.ranked.hit.dense), by(|weighed| weighed.ranked.hit.sparse));
-    let relevant = found.weighed.iter().filter(|weighed| weighed.is_relevant).count().min(found.limit);
+    let relevant = found.weighed.iter().filter(|weighed| weighed.is_relevant).count();
     html! {
         p.state.(if relevant > 0 { "good" } else { "warn" }) {
             @if relevant > 0 {
-                (words::count(relevant as u64, "passage is", "passages are")) " relevant enough to answer with."
+                (words::count(relevant as u64, "passage is", "passages are")) " relevant enough to answer with"
+                @if relevant > used { "; a turn is given the first " (used) "." } @else { "." }
             } @else { "Nothing is relevant enough to answer with." }
-            " The question is in " (found.language.name()) "."
+            " The question is in " (words::begun(found.language.name())) "."
         }
-        div.three.ranks {
+        div.trio.ranks {
             section.panel {
                 h2 { "By meaning" } p.fine { "dense, by cosine" }
                 @if !found.is_dense {
@@ -130,7 +133,9 @@ fn ranking<'a>(
                             } @else { (passage.title) }
                             span.score { (score) }
                         }
-                        @if !passage.headings.is_empty() { p.fine { (passage.headings.join(" › ")) } }
+                        @let below: Vec<&str> =
+                            passage.headings.iter().map(String::as_str).filter(|one| *one != passage.title).collect();
+                        @if !below.is_empty() { p.fine { (below.join(" › ")) } }
                         p.text { (words::short(&passage.text, CHARS)) }
                         @if !weighed.is_relevant { (badge(Tone::Plain, "not relevant enough")) }
                     }

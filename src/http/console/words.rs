@@ -82,6 +82,13 @@ pub(super) fn bytes(n: u64) -> String {
     if value < 10.0 { format!("{value:.1} {unit}") } else { format!("{value:.0} {unit}") }
 }
 
+/// A text with its first letter large.
+pub(super) fn begun(text: &str) -> String {
+    let mut letters = text.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
+    first + letters.as_str()
+}
+
 /// How far a moment is from now.
 pub(super) fn relative(at: OffsetDateTime, now: OffsetDateTime) -> String {
     let seconds = (now - at).as_seconds_f64();

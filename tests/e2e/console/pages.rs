@@ -22,7 +22,7 @@ async fn opened(test: &str, size: (u32, u32)) -> Option<(Site, Server, String, D
     Some((site, server, key, driver, browser))
 }
 
-async fn log_in(browser: &Browser) {
+pub(super) async fn log_in(browser: &Browser) {
     element(browser, "[data-testid=secret]").await.send_keys(TOKEN).await.unwrap();
     element(browser, "[data-testid=log-in]").await.click().await.unwrap();
     element(browser, "[data-live-page]").await;
@@ -37,7 +37,7 @@ async fn press(browser: &Browser, keys: &[Key]) {
 }
 
 /// The text of an element; nothing while it is not there.
-async fn text(browser: &Browser, css: &str) -> String {
+pub(super) async fn text(browser: &Browser, css: &str) -> String {
     let found = script(browser, &format!("return document.querySelector({css:?})?.innerText ?? ''")).await;
     found.as_str().unwrap_or_default().to_owned()
 }
@@ -67,7 +67,7 @@ async fn the_keyboard_is_enough() {
         assert!(style != "none" && width >= 1.0, "no ring around {name:?}");
         seen.push(name.to_owned());
     }
-    for name in ["Skip to the content", "Overview", "Queues", "Companies", "Log out"] {
+    for name in ["Skip to the content", "Overview", "Queues", "Webhooks", "Companies", "Log out"] {
         assert!(seen.iter().any(|seen| seen == name), "{name} is not reached: {seen:?}");
     }
     while script(&browser, "return document.activeElement.innerText.trim()").await != "Log out" {
@@ -120,6 +120,8 @@ async fn pages_fit_a_phone_and_a_laptop_and_keep_to_their_own_policy() {
             "/console/queues",
             "/console/companies",
             "/console/companies/acme",
+            "/console/webhooks",
+            "/console/companies/acme/webhooks",
             "/console/companies/acme/documents",
             "/console/companies/acme/documents/rate",
             "/console/companies/acme/search?q=L%C3%A3i%20su%E1%BA%A5t%20vay",

@@ -6,7 +6,8 @@ use crate::support::process::{Server, Site};
 use crate::support::wait_for;
 
 /// What a company's pages are called, after its address.
-const PAGES: [&str; 7] = ["", "?span=hour", "/conversations", "/documents", "/search?q=fee", "/usage", "/keys"];
+const PAGES: [&str; 8] =
+    ["", "?span=hour", "/webhooks", "/conversations", "/documents", "/search?q=fee", "/usage", "/keys"];
 
 /// A conversation of a company, as soon as it is stored.
 async fn conversation(visitor: &Visitor, company: &str) -> String {
@@ -90,6 +91,10 @@ async fn no_page_holds_a_secret() {
     let mut pages = vec!["/console".to_owned(), "/console/queues".to_owned(), "/console/companies".to_owned()];
     pages.extend(PAGES.iter().map(|page| format!("/console/companies/acme{page}")));
     pages.push(conversation(&operator, "acme").await);
+    let list = operator.get("/console/companies/acme/webhooks").await.text;
+    let endpoint =
+        list.split("/console/companies/acme/webhooks/").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    pages.push(format!("/console/companies/acme/webhooks/{endpoint}"));
     for page in &pages {
         for visitor in [&operator, &company] {
             let seen = visitor.get(page).await;
