@@ -12,6 +12,7 @@ pub mod proxy;
 pub mod qdrant;
 pub mod receiver;
 pub mod services;
+pub mod snippets;
 pub mod tls;
 
 use std::path::{Path, PathBuf};
