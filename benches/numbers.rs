@@ -1,7 +1,7 @@
 //! The numbers of the design, measured through the real binary on loopback and printed beside what each is compared
 //! with and what it has to reach. `make bench` runs all of it; words after `--` choose parts: `token gaps spool start
-//! frames relay storing publishing search broker`. `TURNPIKE_BENCH_QUICK=1` makes all counts small, to see that every part
-//! works.
+//! frames relay storing publishing search deliveries broker`. `TURNPIKE_BENCH_QUICK=1` makes all counts small, to see
+//! that every part works.
 //!
 //! Machines are noisy, so what is compared takes turns in short rounds, and what processor time can say is not said by
 //! the clock.
@@ -21,6 +21,8 @@
 mod broker;
 #[path = "numbers/client.rs"]
 mod client;
+#[path = "numbers/deliveries.rs"]
+mod deliveries;
 #[path = "numbers/first_token.rs"]
 mod first_token;
 #[path = "numbers/frames.rs"]
@@ -80,6 +82,10 @@ fn main() {
     // A thousand streams are a thousand sockets of the client and as many of the provider, all in this process.
     turnpike::runtime::limits::raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    // A process of its own, so that its processor time is its own.
+    if let Ok(order) = std::env::var(deliveries::BARE) {
+        return runtime.block_on(deliveries::bare(&order));
+    }
     let started = Instant::now();
     runtime.block_on(async {
         if is_chosen("token") {
@@ -108,6 +114,9 @@ fn main() {
         }
         if is_chosen("search") {
             remote_search::measure(effort).await;
+        }
+        if is_chosen("deliveries") {
+            deliveries::measure(effort).await;
         }
         if is_chosen("broker") {
             broker::measure(effort).await;

@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::attempt::Attempt;
 use self::gate::{Entry, Gates, Pass, Report};
@@ -42,6 +43,16 @@ use crate::ports::{bus, store};
 
 /// The `user-agent` of webhooks.
 pub const USER_AGENT: &str = concat!("Turnpike/", env!("CARGO_PKG_VERSION"));
+
+/// An endpoint that takes longer to answer keeps others waiting no more.
+const PROMPT: Duration = Duration::from_millis(250);
+/// Messages at hand for each place: the others wait for endpoints that are slow, or for a place.
+const HANDLERS_PER_PLACE: usize = 5;
+
+/// Messages that a worker has at hand, of which `concurrency` are worked on at a time.
+pub fn handlers(concurrency: usize) -> usize {
+    concurrency.saturating_mul(HANDLERS_PER_PLACE)
+}
 
 /// Why a message could not be worked on.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +110,8 @@ pub struct Deliver {
     policy: Policy,
     /// For our own directory when it fails.
     directory_policy: Policy,
+    /// Places for those who work. Who waits long for an endpoint steps aside and leaves his place to the next.
+    places: Semaphore,
     concurrency: usize,
 }
 
@@ -125,11 +138,14 @@ impl Deliver {
                 give_up_after: Some(settings.give_up_after),
             },
             directory_policy: Policy::forever(jobs.initial_delay, jobs.max_delay),
-            concurrency: settings.concurrency,
+            places: Semaphore::new(settings.concurrency.max(1)),
+            concurrency: handlers(settings.concurrency),
         }
     }
 
     async fn work(&self, message: &Message) -> Result<Outcome, Error> {
+        // Nobody closes the semaphore, so this only waits.
+        let place = self.places.acquire().await.ok();
         let event: Event = serde_json::from_slice(&message.body)?;
         let scope = CompanyScope::granted(event.companyid.clone());
         match event.event_type {
@@ -138,7 +154,7 @@ impl Deliver {
             }
             EventType::WebhookAttempt => {
                 let attempt: Attempt = serde_json::from_str(event.data.get())?;
-                self.attempt(&scope, &attempt, message).await
+                self.attempt(&scope, &attempt, message, place).await
             }
             EventType::WebhookReplay => self.replay(&scope, &event).await,
             other => Err(Error::Type(other.as_str())),
@@ -159,7 +175,13 @@ impl Deliver {
     }
 
     /// Posts an attempt, if its endpoint is still there and has room.
-    async fn attempt(&self, scope: &CompanyScope, attempt: &Attempt, message: &Message) -> Result<Outcome, Error> {
+    async fn attempt(
+        &self,
+        scope: &CompanyScope,
+        attempt: &Attempt,
+        message: &Message,
+        place: Option<SemaphorePermit<'_>>,
+    ) -> Result<Outcome, Error> {
         let id = attempt.delivery_id;
         let Some(endpoint) = self.directory.endpoint(scope, &attempt.endpoint_id).await? else {
             let outcome = Outcome::Discarded(DiscardReason::EndpointGone);
@@ -200,7 +222,7 @@ impl Deliver {
                 Turn::Back(after) => return Ok(Outcome::Defer { after }),
             }
         }
-        let (report, outcome, posted) = match self.post(&endpoint, attempt, message).await {
+        let (report, outcome, posted) = match self.post(&endpoint, attempt, message, place).await {
             Ok((verdict, posted)) => {
                 let outcome = self.conclude(scope, &endpoint, &verdict, message, &policy).await?;
                 (verdict.report(), outcome, Some(posted))
@@ -231,6 +253,7 @@ impl Deliver {
         endpoint: &Endpoint,
         attempt: &Attempt,
         message: &Message,
+        place: Option<SemaphorePermit<'_>>,
     ) -> Result<(Verdict, delivery::Attempt), InvalidSecret> {
         let now = OffsetDateTime::now_utc();
         let request = Request {
@@ -238,7 +261,14 @@ impl Deliver {
             headers: sign::headers(endpoint, attempt, now)?,
             body: attempt.body(),
         };
-        let posted = self.sender.post(request).await;
+        let mut posting = self.sender.post(request);
+        let posted = match tokio::time::timeout(PROMPT, &mut posting).await {
+            Ok(posted) => posted,
+            Err(_) => {
+                drop(place);
+                posting.await
+            }
+        };
         let verdict = Verdict::of(&posted.result, OffsetDateTime::now_utc());
         WebhookPosted {
             endpoint: endpoint.id.as_str(),

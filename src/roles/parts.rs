@@ -15,6 +15,7 @@ use crate::adapters::index::qdrant::{self, QdrantIndex};
 use crate::config::pipelines::PipelineSet;
 use crate::config::{self, Settings};
 use crate::domain::Company;
+use crate::jobs::deliver;
 use crate::knowledge::chunk;
 use crate::knowledge::ingest::Ingester;
 use crate::knowledge::load::Loaders;
@@ -89,7 +90,7 @@ pub fn rabbitmq(settings: &Settings) -> Option<rabbitmq::Settings> {
         namespace: namespace.clone(),
         redeliver_after: *redeliver_after,
         persist_prefetch: settings.jobs.persist_concurrency,
-        deliver_prefetch: settings.webhooks.concurrency,
+        deliver_prefetch: deliver::handlers(settings.webhooks.concurrency),
         analytics_prefetch: settings.jobs.analytics_concurrency,
         ..rabbitmq::Settings::new(url.clone())
     })

@@ -28,7 +28,7 @@ pub(super) const LONGEST_BREAK: Duration = Duration::from_secs(60);
 const PAUSE: Policy = Policy { initial: Duration::from_secs(5), max: LONGEST_BREAK, give_up_after: None };
 /// How long a message may wait in its handler for room.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// An endpoint that finished nothing for so long is not waited for.
+/// An endpoint that has requests and finished none for so long, and for twice what it usually takes, gets no more of them.
 const STUCK: Duration = Duration::from_secs(1);
 /// Messages that found no room come back over so much time at most.
 const FULL_SPREAD: Duration = Duration::from_secs(30);
@@ -153,13 +153,15 @@ impl Gates {
                     gate.is_probing = true;
                     return Entry::Go(self.pass(gate, endpoint, now, true));
                 }
+                if gate.is_stuck(now) {
+                    return Entry::Full(gate.spread(now, STUCK, FULL_SPREAD));
+                }
                 if gate.in_flight < gate.window {
                     return Entry::Go(self.pass(gate, endpoint, now, false));
                 }
                 let may_wait = now < patience
                     && gate.failures == 0
                     && gate.waiting < 2 * self.limit
-                    && now - gate.last_done < STUCK
                     && self.waiting.load(Ordering::Relaxed) < self.most_waiting;
                 if !may_wait {
                     return Entry::Full(gate.spread(now, Duration::ZERO, FULL_SPREAD));
@@ -230,6 +232,13 @@ impl Gate {
             last_used: now,
             room: Arc::new(Notify::new()),
         }
+    }
+
+    /// Whether it seems to hang.
+    fn is_stuck(&self, now: Instant) -> bool {
+        // What failures took says nothing of how long a success takes.
+        let usual = if self.failures == 0 { self.service * 2 } else { STUCK };
+        self.in_flight > 0 && now - self.last_done >= usual.max(STUCK)
     }
 
     /// When to come back: after `base`, then one after the other. When `longest` is full it begins again from the front.

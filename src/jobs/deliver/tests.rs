@@ -285,6 +285,26 @@ async fn an_endpoint_that_hangs_holds_up_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn more_endpoints_that_hang_than_there_are_places_hold_up_no_other() {
+    let hung: Vec<String> = (0..2 * webhooks().concurrency).map(|n| format!("ep_hangs{n}")).collect();
+    let good = || endpoint("ep_good", &UPDATED);
+    let store = MemoryStore::with(hung.iter().map(|id| endpoint(id, &UPDATED)).chain([good()]));
+    let sender = sender(|request| if request.url.contains("hangs") { None } else { status(200, None) });
+    // Theirs are all in front, and come again.
+    let hanging = |turn: usize| hung.iter().map(move |id| attempt(&format!("t{turn}"), id)).collect::<Vec<_>>();
+    let well = |turn: usize| (0..100).map(move |n| attempt(&format!("t{turn}-{n}"), "ep_good")).collect::<Vec<_>>();
+    let bus = MemoryBus::with([hanging(1), well(1), hanging(2), well(2)].concat());
+    let shutdown = CancellationToken::new();
+    let begun = Instant::now();
+    let watch = async {
+        tokio::time::timeout(HOUR, bus.until(|settled| done(settled) == 200)).await.unwrap();
+        assert!(begun.elapsed() < PROMPT * 8, "the good ones took {:?}", begun.elapsed());
+        shutdown.cancel();
+    };
+    tokio::join!(run(Arc::new(job(&store, &sender)), Arc::clone(&bus) as Arc<dyn Bus>, shutdown.clone()), watch);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_endpoint_that_recovers_gets_everything_in_the_end() {
     let store = MemoryStore::with([endpoint("ep_1", &UPDATED)]);
     let healthy_at = Instant::now() + Duration::from_secs(300);

@@ -75,6 +75,33 @@ async fn an_endpoint_that_hangs_is_not_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_endpoint_that_seems_to_hang_gets_no_more_until_it_finishes_one() {
+    let gates = Gates::new(128, 16, LONGEST);
+    let id = endpoint(1);
+    let held = go(&gates, &id).await;
+    tokio::time::advance(STUCK).await;
+    // There is room, but none for an endpoint that says nothing; and it is not asked again all the time.
+    let Entry::Full(after) = gates.enter(&id).await else { panic!("it got another request") };
+    assert!(after >= STUCK, "{after:?}");
+    Pass::report(held, Report::Success);
+    go(&gates, &id).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_slow_but_answers_is_not_taken_for_one_that_hangs() {
+    let gates = Gates::new(128, 16, LONGEST);
+    let id = endpoint(1);
+    for _ in 0..10 {
+        let pass = go(&gates, &id).await;
+        tokio::time::advance(STUCK * 3).await;
+        Pass::report(pass, Report::Success);
+    }
+    let _held = go(&gates, &id).await;
+    tokio::time::advance(STUCK * 3).await;
+    go(&gates, &id).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn failures_in_a_row_open_the_breaker_and_one_probe_closes_it() {
     let gates = Gates::new(128, 16, LONGEST);
     let id = endpoint(1);
