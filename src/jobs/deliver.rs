@@ -23,6 +23,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::attempt::Attempt;
 use self::gate::{Entry, Gates, Pass, Report};
+use self::line::Waiting;
 use self::log::Log;
 pub use self::pace::Share;
 use self::pace::{Paces, Turn};
@@ -195,10 +196,13 @@ impl Deliver {
         }
         let policy = self.policy_of(&endpoint);
         let age = age(message);
-        if let (Order::Ordered, Some(place)) = (endpoint.order, attempt.place)
-            && let Some(after) = line::wait(self.log.deliveries.as_ref(), scope, &endpoint.id, place, age).await?
-        {
-            return Ok(Outcome::Defer { after });
+        if let (Order::Ordered, Some(place)) = (endpoint.order, attempt.place) {
+            let every_turn = [EventType::ConversationUpdated, EventType::MessageCreated];
+            let hears_all = endpoint.event_types.iter().any(|event_type| every_turn.contains(event_type));
+            let it = Waiting { endpoint: &endpoint.id, place, age, hears_all };
+            if let Some(after) = line::wait(self.log.deliveries.as_ref(), scope, it).await? {
+                return Ok(Outcome::Defer { after });
+            }
         }
         let pass = match self.gates.enter(&endpoint.id).await {
             Entry::Go(pass) => pass,

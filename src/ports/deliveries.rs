@@ -16,8 +16,8 @@ use crate::domain::{CompanyScope, ConversationId, EndpointId};
 pub struct Ahead {
     /// When the one that is next in line before it is to be tried, if one is on its way.
     pub pending: Option<OffsetDateTime>,
-    /// Whether anything is known of the turn before its own.
-    pub knows_last_turn: bool,
+    /// The last turn before its own of which anything is known.
+    pub last_known: Option<u64>,
 }
 
 /// Where a page of deliveries ended: pages are cut by key, so that what comes in between moves none to another.

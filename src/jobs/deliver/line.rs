@@ -22,23 +22,37 @@ const LOOK: Duration = Duration::from_millis(20);
 const SOON: Duration = Duration::from_millis(250);
 /// What should have been tried so long ago has been lost on its way, and is not waited for.
 const LOST: Duration = Duration::from_secs(3600);
-/// How long a delivery waits for word of the turn before its own.
-const MISSING: Duration = Duration::from_secs(10);
+/// How long a delivery waits for word of a turn that is missing between its own and one that is known.
+const MISSING: Duration = Duration::from_secs(60);
+/// How long it waits where nothing is known that came before: most likely there was nothing for this endpoint.
+const FIRST: Duration = Duration::from_secs(10);
 
-/// Waits until a delivery that has waited for `age` is the first of its conversation. Says when it is to come back
-/// instead, if it is not soon.
+/// A delivery that is to wait for its turn.
+pub(super) struct Waiting<'a> {
+    pub(super) endpoint: &'a EndpointId,
+    pub(super) place: Place,
+    /// How long it has been on its way.
+    pub(super) age: Duration,
+    /// Whether the endpoint hears of every turn, so that a missing one is about to come.
+    pub(super) hears_all: bool,
+}
+
+/// Waits until a delivery is the first of its conversation. Says when it is to come back instead, if it is not soon.
 pub(super) async fn wait(
     deliveries: &dyn Deliveries,
     scope: &CompanyScope,
-    endpoint: &EndpointId,
-    place: Place,
-    age: Duration,
+    it: Waiting<'_>,
 ) -> Result<Option<Duration>, Error> {
     let patience = Instant::now() + PATIENCE;
     loop {
         let now = OffsetDateTime::now_utc();
-        let ahead = deliveries.ahead(scope, endpoint, place, now - LOST).await?;
-        let is_missing = place.sequence > 1 && !ahead.knows_last_turn && age < MISSING;
+        let ahead = deliveries.ahead(scope, it.endpoint, it.place, now - LOST).await?;
+        let before = it.place.sequence.saturating_sub(1);
+        let is_missing = it.hears_all
+            && match ahead.last_known {
+                Some(known) => known < before && it.age < MISSING,
+                None => before > 0 && it.age < FIRST,
+            };
         if ahead.pending.is_none() && !is_missing {
             return Ok(None);
         }

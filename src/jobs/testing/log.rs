@@ -106,7 +106,7 @@ impl Deliveries for MemoryLog {
             .filter(|it| it.endpoint_id == *endpoint && it.conversation_id == Some(place.conversation_id));
         let mut ahead = Ahead::default();
         for it in same {
-            ahead.knows_last_turn |= it.sequence == Some(place.sequence - 1);
+            ahead.last_known = ahead.last_known.max(it.sequence.filter(|&sequence| sequence < place.sequence));
             if it.standing.state == State::Pending && it.place().unwrap().position() < place.position() {
                 ahead.pending = it.standing.next_attempt_at;
             }

@@ -121,17 +121,18 @@ impl Deliveries for MongoStore {
             "position": { "$lt": signed(place.position())? }, "standing.state": State::Pending.as_str(),
             "next_attempt_ns": { "$gte": nanos_of(since)? },
         });
-        last.insert("sequence", signed(place.sequence.saturating_sub(1))?);
+        last.insert("sequence", doc! { "$lt": signed(place.sequence)? });
         let found = self.call("deliveries_ahead", async {
             let deliveries = self.collection(DELIVERIES).await?;
             let fields = doc! { "next_attempt_ns": 1 };
             let pending = deliveries.find_one(pending).sort(doc! { "position": 1 }).projection(fields).await?;
-            let last = deliveries.find_one(last).projection(doc! { "_id": 1 }).await?;
-            Ok((pending, last.is_some()))
+            let last = deliveries.find_one(last).sort(doc! { "position": -1 }).projection(doc! { "sequence": 1 }).await?;
+            Ok((pending, last))
         });
-        let (pending, knows_last_turn) = found.await?;
+        let (pending, last) = found.await?;
+        let last_known = last.map(|last| count_in(&last, "sequence")).transpose()?;
         let due = pending.and_then(|pending| pending.get_i64("next_attempt_ns").ok());
-        Ok(Ahead { pending: due.map(|due| nanos_to_time(due.into())).transpose()?, knows_last_turn })
+        Ok(Ahead { pending: due.map(|due| nanos_to_time(due.into())).transpose()?, last_known })
     }
 
     async fn reopen(

@@ -140,12 +140,13 @@ impl Deliveries for SqliteStore {
             )?;
             let last: Option<i64> = one(
                 connection,
-                "SELECT 1 FROM deliveries WHERE company_id = ? AND conversation_id = ? AND endpoint_id = ? \
-                 AND sequence = ? LIMIT 1",
-                params![company.as_str(), conversation, endpoint.as_str(), sequence - 1],
+                "SELECT sequence FROM deliveries WHERE company_id = ? AND conversation_id = ? AND endpoint_id = ? \
+                 AND sequence < ? ORDER BY sequence DESC LIMIT 1",
+                params![company.as_str(), conversation, endpoint.as_str(), sequence],
                 |row| Ok(row.get(0)?),
             )?;
-            Ok(Ahead { pending: pending.map(time_of).transpose()?, knows_last_turn: last.is_some() })
+            let last_known = last.map(sqlite::unsigned).transpose()?;
+            Ok(Ahead { pending: pending.map(time_of).transpose()?, last_known })
         };
         Ok(self.database.read(read).await?)
     }

@@ -107,6 +107,12 @@ async fn an_ordered_endpoint_waits_for_a_turn_of_which_no_word_has_come_but_not_
     let Outcome::Defer { .. } = job.run(&second).await else { panic!("the first may be about to come") };
     second.first_queued_at -= Duration::from_secs(11);
     spread(&job, &second).await;
+    // Between turns that are known one is missing: it is about to come.
+    let mut fourth = spread(&job, &turn(4)).await.remove(0);
+    fourth.first_queued_at = OffsetDateTime::now_utc() - Duration::from_secs(50);
+    let Outcome::Defer { .. } = job.run(&fourth).await else { panic!("the third is about to come") };
+    fourth.first_queued_at -= Duration::from_secs(11);
+    spread(&job, &fourth).await;
 }
 
 #[tokio::test]
