@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::domain::{CompanyScope, ConversationId, TurnId};
 use crate::ports::cluster::{Claim, Cluster, Whereabouts};
 use crate::runtime::tasks;
@@ -16,21 +18,32 @@ use super::live::{RequestKey, TurnHead};
 /// How long a question to the others may take.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// Announcements under way at most. With a database that answers there are a few; beyond these it is no help to ask more of
+/// it, and another gateway that asks for the turn does not find it.
+const ANNOUNCEMENTS: usize = 256;
+
 /// The other gateways are not heard of.
 #[derive(Debug)]
 pub(super) struct Unheard;
 
 /// The other gateways.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Neighbours {
     cluster: Option<Arc<dyn Cluster>>,
     own_url: Option<String>,
+    announcements: Arc<Semaphore>,
+}
+
+impl Default for Neighbours {
+    fn default() -> Self {
+        Self::of(None, None)
+    }
 }
 
 impl Neighbours {
     /// The gateways of a cluster; `own_url` is where they reach this one.
     pub fn of(cluster: Option<Arc<dyn Cluster>>, own_url: Option<String>) -> Self {
-        Self { cluster, own_url }
+        Self { cluster, own_url, announcements: Arc::new(Semaphore::new(ANNOUNCEMENTS)) }
     }
 
     /// Whether there may be any.
@@ -41,6 +54,10 @@ impl Neighbours {
     /// Says, behind the stream, that a turn runs here or has ended.
     pub(super) fn announce(&self, scope: &CompanyScope, head: &TurnHead, has_ended: bool) {
         let Some(cluster) = self.cluster.clone() else { return };
+        let Ok(permit) = Arc::clone(&self.announcements).try_acquire_owned() else {
+            metrics::counter!("turnpike_cluster_errors_total", "operation" => "announce").increment(1);
+            return;
+        };
         let turn = Whereabouts {
             turn_id: head.turn_id,
             conversation_id: head.conversation_id,
@@ -53,6 +70,7 @@ impl Neighbours {
                 metrics::counter!("turnpike_cluster_errors_total", "operation" => "announce").increment(1);
                 tracing::debug!(turn.id = %turn.turn_id, %error, "the other gateways were not told of a turn");
             }
+            drop(permit);
         });
     }
 

@@ -302,11 +302,7 @@ async fn tells_what_is_ahead(log: &Log) {
     let due = |n: i64| Some(began + Duration::seconds(n));
     assert_eq!(ahead(&parcels[0].delivery).await, Ahead { pending: None, last_known: None });
     assert_eq!(ahead(&parcels[2].delivery).await, Ahead { pending: due(0), last_known: Some(1) });
-    assert_eq!(
-        ahead(&foreign).await,
-        Ahead { pending: None, last_known: None },
-        "endpoints wait for themselves alone"
-    );
+    assert_eq!(ahead(&foreign).await, Ahead { pending: None, last_known: None }, "endpoints wait for themselves alone");
     for (n, state) in [(0, State::Delivered), (1, State::Dead)] {
         log.deliveries.note(&company, parcels[n].delivery.id, &standing(state, 1, now(), None), None).await.unwrap();
     }

@@ -35,6 +35,8 @@ struct Line {
     bandwidth: Option<u64>,
     /// Connections of earlier generations are cut.
     generation: u64,
+    /// On so many of the first connections nothing is heard any more.
+    deaf: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -98,6 +100,12 @@ impl Proxy {
         self.line.send_modify(|line| line.traffic = Traffic::Vanishes);
     }
 
+    /// On the connections that there are nothing is heard any more, whatever becomes of the line; new ones work.
+    pub fn forget(&self) {
+        let accepted = self.accepted();
+        self.line.send_modify(|line| line.deaf = accepted);
+    }
+
     /// Makes each piece take so long in each direction.
     pub fn slow(&self, latency: Duration) {
         self.line.send_modify(|line| line.latency = latency);
@@ -111,7 +119,7 @@ impl Proxy {
     /// A line without faults. What was held back arrives now, as after a partition that heals; connections that were
     /// cut stay cut.
     pub fn restore(&self) {
-        self.line.send_modify(|line| *line = Line { generation: line.generation, ..Line::default() });
+        self.line.send_modify(|line| *line = Line { generation: line.generation, deaf: line.deaf, ..Line::default() });
     }
 
     /// Connections that were made so far.
@@ -141,22 +149,22 @@ async fn accept(listener: TcpListener, upstream: String, line: watch::Receiver<L
             let _ = client.set_zero_linger();
             continue;
         }
-        counts.accepted.fetch_add(1, Ordering::Relaxed);
+        let number = counts.accepted.fetch_add(1, Ordering::Relaxed) + 1;
         let (upstream, mut line, counts) = (upstream.clone(), line.clone(), Arc::clone(&counts));
         connections.spawn(async move {
             let mut cut = line.clone();
             tokio::select! {
                 // Dropped, both sides are closed at once, whatever was under way.
                 _ = cut.wait_for(|line| line.generation > now.generation) => {}
-                () = connection(client, &upstream, &mut line, &counts) => {}
+                () = connection(client, &upstream, number, &mut line, &counts) => {}
             }
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn connection(client: TcpStream, upstream: &str, line: &mut watch::Receiver<Line>, counts: &Counts) {
-    if flowing(line).await.is_none() {
+async fn connection(client: TcpStream, upstream: &str, number: u64, line: &mut watch::Receiver<Line>, counts: &Counts) {
+    if flowing(number, line).await.is_none() {
         return;
     }
     let Ok(server) = TcpStream::connect(upstream).await else {
@@ -167,19 +175,25 @@ async fn connection(client: TcpStream, upstream: &str, line: &mut watch::Receive
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     tokio::join!(
-        pump(from_client, to_server, line.clone(), counts),
-        pump(from_server, to_client, line.clone(), counts)
+        pump(from_client, to_server, number, line.clone(), counts),
+        pump(from_server, to_client, number, line.clone(), counts)
     );
 }
 
-/// Waits until bytes go through; none when the proxy is gone.
-async fn flowing(line: &mut watch::Receiver<Line>) -> Option<()> {
-    line.wait_for(|line| line.traffic != Traffic::Vanishes).await.ok().map(drop)
+/// Waits until bytes go through a connection; none when the proxy is gone.
+async fn flowing(number: u64, line: &mut watch::Receiver<Line>) -> Option<()> {
+    line.wait_for(|line| line.traffic != Traffic::Vanishes && number > line.deaf).await.ok().map(drop)
 }
 
 /// Carries one direction. Pieces are read as they come and written when their time on the line is over, so that latency
 /// does not become a limit of throughput.
-async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: watch::Receiver<Line>, counts: &Counts) {
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    number: u64,
+    line: watch::Receiver<Line>,
+    counts: &Counts,
+) {
     let (sender, mut pieces) = mpsc::channel::<(Instant, Vec<u8>)>(PIECES_UNDER_WAY);
     let mut at_arrival = line.clone();
     let read = async move {
@@ -199,7 +213,7 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, line: watch::Rece
         let mut line = line;
         while let Some((due, piece)) = pieces.recv().await {
             tokio::time::sleep_until(due).await;
-            if flowing(&mut line).await.is_none() || to.write_all(&piece).await.is_err() {
+            if flowing(number, &mut line).await.is_none() || to.write_all(&piece).await.is_err() {
                 return;
             }
             counts.bytes.fetch_add(piece.len() as u64, Ordering::Relaxed);

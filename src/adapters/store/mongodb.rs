@@ -18,6 +18,7 @@ mod documents;
 mod heads;
 mod ledger;
 mod migrations;
+mod pulse;
 mod removal;
 mod restore;
 mod turns;
@@ -30,12 +31,15 @@ use ::mongodb::options::{
     Acknowledgment, ClientOptions, ConnectionString, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern,
 };
 use ::mongodb::{Client, Collection, Database};
+use parking_lot::RwLock;
 use tokio::sync::OnceCell;
 
 use self::batch::Batches;
 use self::ledger::Folding;
+use self::pulse::Pulse;
 use crate::config::Secret;
 use crate::ports::store::Error;
+use crate::runtime::tasks;
 
 /// Longest wait for a server that takes the operation. Callers try again, so it is short.
 const SELECTION: Duration = Duration::from_secs(2);
@@ -60,7 +64,9 @@ pub struct Settings {
 #[derive(Clone)]
 pub struct MongoStore {
     settings: Arc<Settings>,
-    connection: Arc<OnceCell<Connection>>,
+    /// Replaced when nothing is heard on it any more.
+    connection: Arc<RwLock<Arc<OnceCell<Arc<Connection>>>>>,
+    pulse: Arc<Pulse>,
     folding: Arc<Folding>,
 }
 
@@ -78,7 +84,12 @@ impl MongoStore {
     /// `Invalid` for a URI that is none.
     pub fn open(settings: &Settings) -> Result<Self, Error> {
         ConnectionString::parse(settings.uri.reveal()).map_err(call::uri_error)?;
-        Ok(Self { settings: Arc::new(settings.clone()), connection: Arc::default(), folding: Arc::default() })
+        Ok(Self {
+            settings: Arc::new(settings.clone()),
+            connection: Arc::default(),
+            pulse: Arc::default(),
+            folding: Arc::default(),
+        })
     }
 
     /// The server as an operator wants to hear of it: its version, and what it is part of.
@@ -87,7 +98,8 @@ impl MongoStore {
     /// When it cannot be asked.
     pub async fn describe(&self) -> Result<String, Error> {
         let asked = self.call("describe", async {
-            let database = &self.connection().await?.database;
+            let connection = self.connection().await?;
+            let database = &connection.database;
             let build = database.run_command(doc! { "buildInfo": 1 }).await?;
             Ok((build, database.run_command(doc! { "hello": 1 }).await?))
         });
@@ -104,8 +116,24 @@ impl MongoStore {
         Ok(format!("{version}, {part_of}, database {}", self.settings.database))
     }
 
-    async fn connection(&self) -> Result<&Connection, Error> {
-        self.connection.get_or_try_init(|| Connection::new(&self.settings)).await
+    async fn connection(&self) -> Result<Arc<Connection>, Error> {
+        let current = Arc::clone(&self.connection.read());
+        let connection = current.get_or_try_init(async || Connection::new(&self.settings).await.map(Arc::new)).await?;
+        Ok(Arc::clone(connection))
+    }
+
+    /// Leaves the client and makes another one when it is next asked for something.
+    ///
+    /// The driver waits for the first answer on a new connection without end, and makes only a few connections at a time: a
+    /// server or a proxy that swallows some of these first words leaves a pool that gives out nothing any more, even when
+    /// the server is well again.
+    fn reconnect(&self) {
+        let old = std::mem::take(&mut *self.connection.write());
+        tracing::warn!("MongoDB has not answered for a while; its connections are made anew");
+        metrics::counter!("turnpike_store_reconnects_total").increment(1);
+        if let Some(old) = old.get() {
+            tasks::spawn("mongodb farewell", old.client.clone().shutdown().immediate(true).into_future());
+        }
     }
 
     async fn collection(&self, name: &str) -> Result<Collection<Document>, Error> {

@@ -12,8 +12,11 @@ use tokio::time::Instant;
 
 use crate::domain::{ConversationId, TurnId};
 
-/// A turn that waits for one at work comes back so much later.
+/// A turn that waits for one at work comes back so much later, and for each turn more that is before it as much again, where
+/// that does not cost it its place.
 const SOON: Duration = Duration::from_millis(50);
+/// Turns before it that are counted.
+const COUNTED: usize = 100;
 /// A turn that was to come back so long ago is not waited for: it was erased.
 const FORGOTTEN: Duration = Duration::from_secs(600);
 /// With other workers: one that comes back later than this may come to any of them, and one that is so late has.
@@ -75,7 +78,12 @@ impl Lanes {
         match lane.first_key_value().map(|(first, expected)| (*first, *expected)) {
             Some((first, expected)) if first < turn => {
                 // There is no use in coming back before the one that is waited for does.
-                let after = expected.map_or(SOON, |at| at.saturating_duration_since(now).max(SOON));
+                let before = match self.returning {
+                    Returning::Here => lane.range(..turn).take(COUNTED).count(),
+                    Returning::Anywhere => 1,
+                };
+                let soon = SOON * u32::try_from(before).unwrap_or(1);
+                let after = expected.map_or(soon, |at| at.saturating_duration_since(now).max(soon));
                 lane.insert(turn, Some(now + after));
                 Err(after)
             }

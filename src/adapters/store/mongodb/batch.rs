@@ -50,7 +50,8 @@ impl MongoStore {
     /// not match is there already has nothing to do.
     pub(super) async fn update(&self, collection: &'static str, statements: &[Document]) -> Result<(), Error> {
         let pieces = pieces(statements)?;
-        let orders = &self.connection().await?.batches.orders;
+        let connection = self.connection().await?;
+        let orders = &connection.batches.orders;
         let mut answers = Vec::with_capacity(pieces.len());
         for statements in pieces {
             let (answer, answered) = oneshot::channel();

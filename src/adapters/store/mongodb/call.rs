@@ -25,7 +25,15 @@ impl MongoStore {
         operation: &'static str,
         work: impl Future<Output = Result<T, Error>> + Send,
     ) -> Result<T, Error> {
-        self.call_within(self.settings.timeout, operation, work).await
+        let limit = self.settings.timeout;
+        let begun = Instant::now();
+        let result = self.call_within(limit, operation, work).await;
+        if begun.elapsed() < limit {
+            self.pulse.heard();
+        } else if self.pulse.missed(limit) {
+            self.reconnect();
+        }
+        result
     }
 
     /// The same for what may take longer than a caller on some request's path would wait.

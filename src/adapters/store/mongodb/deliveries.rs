@@ -126,7 +126,8 @@ impl Deliveries for MongoStore {
             let deliveries = self.collection(DELIVERIES).await?;
             let fields = doc! { "next_attempt_ns": 1 };
             let pending = deliveries.find_one(pending).sort(doc! { "position": 1 }).projection(fields).await?;
-            let last = deliveries.find_one(last).sort(doc! { "position": -1 }).projection(doc! { "sequence": 1 }).await?;
+            let last =
+                deliveries.find_one(last).sort(doc! { "position": -1 }).projection(doc! { "sequence": 1 }).await?;
             Ok((pending, last))
         });
         let (pending, last) = found.await?;

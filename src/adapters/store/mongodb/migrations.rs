@@ -68,7 +68,8 @@ impl MongoStore {
     }
 
     async fn apply(&self, command: Document) -> Result<(), Error> {
-        let database = &self.connection().await?.database;
+        let connection = self.connection().await?;
+        let database = &connection.database;
         match database.run_command(command.clone()).await {
             Err(error) if is_there(&error) => {
                 // The collection was made by an earlier try, another process, or a write before any migration.

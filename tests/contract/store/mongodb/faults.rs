@@ -18,6 +18,7 @@ use super::Base;
 use super::upkeep::{age, fold};
 use crate::ledger::{account, message};
 use crate::store::{record, scope};
+use crate::support::proxy::Proxy;
 use crate::support::services::OwnServer;
 use crate::support::wait_for;
 
@@ -297,4 +298,21 @@ async fn a_service_outlives_its_database() {
     wait_for("the database to be back", || async { store.check().await.ok() }).await;
     assert_eq!(store.append(&scope, &second, None).await.unwrap().sequence, 2);
     is_whole(&base, &store, &scope, &[&first, &second]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_comes_back_when_the_first_words_of_its_connections_were_lost_for_good() {
+    // One of its own: the test server does not bear connections that fall silent, and others would wait with it.
+    let Some(server) = OwnServer::mongodb() else { return };
+    let proxy = Proxy::before(server.url()).await;
+    let base = Base::on(proxy.url(server.url()));
+    let store = base.open_within(Duration::from_millis(400));
+    store.check().await.unwrap();
+    // Connections are accepted and nothing is heard on them: neither now, nor when the line is well again.
+    proxy.blackhole();
+    let lost = join_all((0..40).map(|_| store.check())).await;
+    assert!(lost.iter().all(Result::is_err));
+    proxy.forget();
+    proxy.restore();
+    wait_for("the store to answer", || async { store.check().await.ok() }).await;
 }

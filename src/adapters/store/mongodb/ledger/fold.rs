@@ -114,7 +114,8 @@ impl MongoStore {
 
     /// The account of each queue that has one, as it was at one moment where the server can tell.
     pub(super) async fn count_accounts(&self) -> Result<Vec<Account>, Error> {
-        let client = &self.connection().await?.client;
+        let connection = self.connection().await?;
+        let client = &connection.client;
         let mut session = client.start_session().snapshot(true).await?;
         match self.accounts_in(&mut session).await {
             Err(Failure::Driver(error)) if matches!(*error.kind, ErrorKind::Command(_)) => {
