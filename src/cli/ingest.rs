@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -10,6 +11,7 @@ use super::progress::Progress;
 use crate::domain::{CompanyId, Language};
 use crate::knowledge::ingest::Options;
 use crate::roles::parts::{Parts, Purpose};
+use crate::roles::tidings::{Tidings, Way};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -44,7 +46,9 @@ pub(super) async fn run(common: Common, arguments: Arguments) -> anyhow::Result<
     let settings = common.settings(&[], Some("warn"))?;
     let parts = Parts::open(&settings, "ingest", Purpose::Knowledge).await?;
     let (company, scope) = super::company(parts.stores.directory.as_ref(), &arguments.company).await?;
-    let ingester = parts.ingester(&settings, &company)?;
+    let mut ingester = parts.ingester(&settings, &company)?;
+    let (directory, bus) = (parts.stores.directory.clone(), parts.bus.clone());
+    ingester.listener = Some(Arc::new(Tidings { directory, way: Way::Bus(bus) }));
     let options = Options {
         prune: arguments.prune,
         collection: arguments.collection,

@@ -108,7 +108,8 @@ pub(super) enum Command {
 /// What can be said of an endpoint besides its address and secret.
 #[derive(Args)]
 pub(super) struct Form {
-    /// What it wants to hear of: conversation.updated (unless more is said), conversation.created, message.created
+    /// What it wants to hear of: conversation.updated (unless more is said), conversation.created, message.created,
+    /// conversation.ended, turn.feedback, knowledge.updated, endpoint.disabled
     #[arg(long = "event", value_delimiter = ',')]
     events: Vec<String>,
     /// What people call it

@@ -37,7 +37,7 @@ pub enum EventType {
     /// It ended without an answer. The data is the turn's record.
     #[serde(rename = "turn.failed")]
     TurnFailed,
-    /// A reader has said what an answer was worth.
+    /// A reader has said what an answer was worth. Its data, too, is what webhooks carry.
     #[serde(rename = "turn.feedback")]
     TurnFeedback,
     /// Its turn is stored. The data is what webhooks carry.
@@ -49,6 +49,15 @@ pub enum EventType {
     /// A message is stored.
     #[serde(rename = "message.created")]
     MessageCreated,
+    /// A conversation was ended by the company.
+    #[serde(rename = "conversation.ended")]
+    ConversationEnded,
+    /// A document was put into a company's knowledge or taken out of it.
+    #[serde(rename = "knowledge.updated")]
+    KnowledgeUpdated,
+    /// A webhook endpoint is sent nothing any more, because of how it answers.
+    #[serde(rename = "endpoint.disabled")]
+    EndpointDisabled,
     /// One webhook to be sent to one endpoint: work for the deliver job alone.
     #[serde(rename = "webhook.attempt")]
     WebhookAttempt,
@@ -64,7 +73,20 @@ pub struct NotOffered(String);
 
 impl EventType {
     /// The types that webhook endpoints may ask for; the first is what they get unless they say otherwise.
-    pub const OFFERED: [Self; 3] = [Self::ConversationUpdated, Self::ConversationCreated, Self::MessageCreated];
+    pub const OFFERED: [Self; 7] = [
+        Self::ConversationUpdated,
+        Self::ConversationCreated,
+        Self::MessageCreated,
+        Self::ConversationEnded,
+        Self::TurnFeedback,
+        Self::KnowledgeUpdated,
+        Self::EndpointDisabled,
+    ];
+
+    /// Whether it happens in a conversation. Of one that does not, `conversationid` follows from its subject alone.
+    pub fn is_of_conversation(self) -> bool {
+        !matches!(self, Self::KnowledgeUpdated | Self::EndpointDisabled | Self::WebhookReplay)
+    }
 
     /// The offered type of a name.
     ///
@@ -95,6 +117,9 @@ impl EventType {
             Self::ConversationUpdated => "conversation.updated",
             Self::ConversationCreated => "conversation.created",
             Self::MessageCreated => "message.created",
+            Self::ConversationEnded => "conversation.ended",
+            Self::KnowledgeUpdated => "knowledge.updated",
+            Self::EndpointDisabled => "endpoint.disabled",
             Self::WebhookAttempt => "webhook.attempt",
             Self::WebhookReplay => "webhook.replay",
         }
@@ -121,7 +146,7 @@ pub struct Event {
     pub datacontenttype: String,
     /// The company.
     pub companyid: CompanyId,
-    /// The conversation.
+    /// The conversation; of what happens in none, an id that follows from the subject.
     pub conversationid: ConversationId,
     /// The trace it belongs to (W3C Trace Context).
     #[serde(skip_serializing_if = "Option::is_none", default)]

@@ -35,7 +35,7 @@ use crate::config;
 use crate::domain::delivery::{self, State};
 use crate::domain::event::{Origin, WORKER};
 use crate::domain::webhook::{Disabled, Endpoint, InvalidSecret, Order};
-use crate::domain::{CompanyScope, ConversationId, Event, EventType, SessionId};
+use crate::domain::{CompanyScope, ConversationId, Event, EventType, SessionId, told};
 use crate::ports::bus::{Message, Queue};
 use crate::ports::deliveries::Deliveries;
 use crate::ports::directory::Directory;
@@ -54,6 +54,8 @@ const HANDLERS_PER_PLACE: usize = 5;
 pub fn handlers(concurrency: usize) -> usize {
     concurrency.saturating_mul(HANDLERS_PER_PLACE)
 }
+/// When a message comes again that has disabled its endpoint.
+const AT_ONCE: Duration = Duration::from_millis(20);
 
 /// Why a message could not be worked on.
 #[derive(Debug, thiserror::Error)]
@@ -150,14 +152,12 @@ impl Deliver {
         let event: Event = serde_json::from_slice(&message.body)?;
         let scope = CompanyScope::granted(event.companyid.clone());
         match event.event_type {
-            EventType::ConversationUpdated | EventType::ConversationCreated | EventType::MessageCreated => {
-                self.spread(&scope, &event).await
-            }
             EventType::WebhookAttempt => {
                 let attempt: Attempt = serde_json::from_str(event.data.get())?;
                 self.attempt(&scope, &attempt, message, place).await
             }
             EventType::WebhookReplay => self.replay(&scope, &event).await,
+            offered if EventType::OFFERED.contains(&offered) => self.spread(&scope, &event).await,
             other => Err(Error::Type(other.as_str())),
         }
     }
@@ -189,10 +189,13 @@ impl Deliver {
             self.log.note(scope, id, &outcome, message.attempts, None).await;
             return Ok(outcome);
         };
-        if endpoint.disabled.is_some() {
+        if let Some(disabled) = &endpoint.disabled {
             let outcome = Outcome::Discarded(DiscardReason::EndpointDisabled);
             self.log.note(scope, id, &outcome, message.attempts, None).await;
-            return Ok(outcome);
+            return match disabled.by == Some(message.id) {
+                true => Ok(Outcome::Done(vec![told_of(&endpoint, disabled)?])),
+                false => Ok(outcome),
+            };
         }
         let policy = self.policy_of(&endpoint);
         let age = age(message);
@@ -300,8 +303,8 @@ impl Deliver {
         match verdict {
             Verdict::Delivered => Ok(Outcome::Done(Vec::new())),
             Verdict::Gone => {
-                self.disable(scope, endpoint, "answered 410 Gone", message).await?;
-                Ok(Outcome::Discarded(DiscardReason::EndpointSaidGone))
+                let outcome = Outcome::Discarded(DiscardReason::EndpointSaidGone);
+                self.disable(scope, endpoint, "answered 410 Gone", message, outcome).await
             }
             Verdict::Busy { retry_after, reason } => Ok(again(reason.clone(), *retry_after, message, policy)),
             Verdict::Failed { reason, .. } => Ok(again(reason.clone(), None, message, policy)),
@@ -322,21 +325,26 @@ impl Deliver {
             return Ok(outcome);
         }
         let since = since.replace_nanosecond(0).unwrap_or(since).format(&Rfc3339).unwrap_or_default();
-        self.disable(scope, endpoint, &format!("every try since {since} failed"), message).await?;
-        Ok(outcome)
+        self.disable(scope, endpoint, &format!("every try since {since} failed"), message, outcome).await
     }
 
+    /// Disables an endpoint because of how it answers. The message that this shows by comes again at once, and tells of it
+    /// then: whatever happens in between, it finds that it was the one. Where another one was faster, it comes to its
+    /// `outcome`.
     async fn disable(
         &self,
         scope: &CompanyScope,
         endpoint: &Endpoint,
         reason: &str,
         message: &Message,
-    ) -> Result<(), Error> {
+        outcome: Outcome,
+    ) -> Result<Outcome, Error> {
         let disabled = Disabled { by: Some(message.id), ..Disabled::now(reason) };
-        self.directory.disable_endpoint(scope, &endpoint.id, &disabled).await?;
-        EndpointDisabled { endpoint: endpoint.id.as_str(), company: scope.company().as_str() }.emit();
-        Ok(())
+        if !self.directory.disable_endpoint(scope, &endpoint.id, &disabled).await? {
+            return Ok(outcome);
+        }
+        EndpointDisabled { endpoint: endpoint.id.as_str(), company: scope.company().as_str(), reason }.emit();
+        Ok(Outcome::Defer { after: AT_ONCE })
     }
 
     /// When an endpoint is tried again.
@@ -346,6 +354,22 @@ impl Deliver {
         let (initial, max, give_up_after) = endpoint.retries.or((usual.initial, usual.max, give_up));
         Policy { initial, max, give_up_after: Some(give_up_after) }
     }
+}
+
+/// The event that says that an endpoint was disabled. Made again, it has the same id.
+fn told_of(endpoint: &Endpoint, disabled: &Disabled) -> Result<Message, Error> {
+    let subject = endpoint.id.to_string();
+    let origin = Origin {
+        source: WORKER,
+        company_id: endpoint.company_id.clone(),
+        conversation_id: ConversationId::of_subject(&endpoint.company_id, &subject),
+        subject,
+        traceparent: None,
+    };
+    let nanos = disabled.at.map(OffsetDateTime::unix_timestamp_nanos).unwrap_or_default();
+    let data = told::EndpointDisabled::by_delivery(endpoint, disabled);
+    let event = Event::new(EventType::EndpointDisabled, &origin, &nanos.to_string(), &data)?;
+    Ok(Message::of_event(&event)?)
 }
 
 /// Another try after the time that the endpoint named or the policy says, or the end.

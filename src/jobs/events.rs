@@ -151,18 +151,21 @@ impl BreakerOpened<'_> {
     }
 }
 
-/// An endpoint said 410 and was disabled.
+/// An endpoint was disabled because of how it answers.
 pub(super) struct EndpointDisabled<'a> {
     /// The endpoint.
     pub(super) endpoint: &'a str,
     /// Whose it is.
     pub(super) company: &'a str,
+    /// Why.
+    pub(super) reason: &'a str,
 }
 
 impl EndpointDisabled<'_> {
     pub(super) fn emit(self) {
         metrics::counter!("turnpike_webhook_endpoints_disabled_total").increment(1);
-        tracing::warn!(endpoint.id = self.endpoint, company.id = self.company, "endpoint answered 410 Gone; disabled");
+        let reason = self.reason;
+        tracing::warn!(endpoint.id = self.endpoint, company.id = self.company, reason, "endpoint disabled");
     }
 }
 

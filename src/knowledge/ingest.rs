@@ -23,7 +23,9 @@ use super::load::Loaders;
 use super::sparse::SparseEncoder;
 use super::{chunk, load};
 use crate::domain::knowledge::{Document, EncodedPassage};
+use crate::domain::told::Action;
 use crate::domain::{CompanyScope, DocumentId, Language};
+use crate::ports::curator::Listener;
 use crate::ports::embedder::{self, Embedder};
 use crate::ports::index::{self, KnowledgeIndex};
 use crate::ports::store::{self, DocumentRegister};
@@ -147,6 +149,8 @@ pub struct Ingester {
     pub chunking: chunk::Settings,
     /// How a document's language is told when neither it nor the caller says.
     pub detect: Detect,
+    /// Who is to hear what becomes of documents.
+    pub listener: Option<Arc<dyn Listener>>,
 }
 
 impl Ingester {
@@ -165,15 +169,15 @@ impl Ingester {
         let known = self.register.document(scope, &id).await?;
         let source = Source { id, format, content, attributes };
         let fingerprint = source.fingerprint(&self.chunking);
-        let outcome = match known {
+        let (outcome, action) = match known {
             Some(known) if known.fingerprint == fingerprint => return Ok((Outcome::Unchanged, known)),
-            Some(_) => Outcome::Updated,
-            None => Outcome::Added,
+            Some(_) => (Outcome::Updated, Action::Updated),
+            None => (Outcome::Added, Action::Added),
         };
         let cut = self.cut(source).await?;
         let document = cut.document.clone();
         let mut batch = Batch::default();
-        batch.push(cut);
+        batch.push(cut, action);
         self.write(scope, batch).await?;
         Ok((outcome, document))
     }
@@ -204,8 +208,10 @@ impl Ingester {
         self.register.register(scope, &known.iter().map(unsettled).collect::<Vec<_>>()).await?;
         // Those that the register does not know are removed too: it may have been lost.
         self.index.remove(scope, ids).await?;
+        let count = known.len();
+        self.tell(scope, known.into_iter().map(|document| (document, Action::Removed)).collect()).await;
         self.register.forget(scope, ids).await?;
-        Ok(known.len())
+        Ok(count)
     }
 
     /// Puts files and folders. What cannot be read is reported, and the rest goes on.
@@ -230,10 +236,13 @@ impl Ingester {
                 Err(failure) => report.failed.push(failure),
                 Ok(None) => report.unchanged += 1,
                 Ok(Some(cut)) => {
-                    let count = if known.contains_key(&found.id) { &mut report.updated } else { &mut report.added };
+                    let (count, action) = match known.contains_key(&found.id) {
+                        true => (&mut report.updated, Action::Updated),
+                        false => (&mut report.added, Action::Added),
+                    };
                     *count += 1;
                     report.passages += cut.passages.len();
-                    batch.push(cut);
+                    batch.push(cut, action);
                 }
             }
             if batch.passages() >= BATCH {
@@ -331,6 +340,13 @@ impl Ingester {
             cut.map(Some).map_err(|error| Failure::new(&path, error))
         })
         .await
+    }
+
+    /// Tells whoever listens what became of documents.
+    async fn tell(&self, scope: &CompanyScope, changes: Vec<(Document, Action)>) {
+        if let Some(listener) = self.listener.as_ref().filter(|_| !changes.is_empty()) {
+            listener.changed(scope, &changes).await;
+        }
     }
 
     async fn cut(&self, source: Source) -> Result<Cut, Error> {

@@ -117,8 +117,10 @@ impl Engine {
     /// # Errors
     /// When the outbox does not take it.
     pub async fn tell_of_end(&self, conversation: &Conversation, last: &TurnRecord) -> Result<(), outbox::Error> {
-        let event = told::of_end(conversation, last).map_err(|error| outbox::Error::Disk(error.to_string()))?;
-        self.parts.outbox.commit(&event).await
+        for event in told::of_end(conversation, last).map_err(|error| outbox::Error::Disk(error.to_string()))? {
+            self.parts.outbox.commit(&event).await?;
+        }
+        Ok(())
     }
 
     /// Forgets what is gone.
@@ -194,6 +196,7 @@ impl Engine {
             company_id: ask.company.id.clone(),
             conversation_id: ConversationId::of_session(&ask.company.id, &session_id),
             session_id,
+            channel: ask.user.channel(),
         };
         let live = LiveTurn::new(head);
         let limits = &self.parts.settings.limits;

@@ -92,6 +92,8 @@ pub struct TurnHead {
     pub session_id: SessionId,
     /// The conversation it belongs to.
     pub conversation_id: ConversationId,
+    /// Where its user writes.
+    pub channel: String,
 }
 
 /// A turn and the events it has made so far.
@@ -144,6 +146,7 @@ impl LiveTurn {
             company_id: record.company_id.clone(),
             session_id: record.session_id.clone(),
             conversation_id: record.conversation_id,
+            channel: record.channel.clone(),
         });
         turn.push(TurnEvent::Start);
         if let Some(language) = record.language {

@@ -62,6 +62,10 @@ impl Queue {
                 "message.created.*",
                 "webhook.attempt.*",
                 "webhook.replay.*",
+                "conversation.ended.*",
+                "turn.feedback.*",
+                "knowledge.updated.*",
+                "endpoint.disabled.*",
             ],
         }
     }

@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::domain::knowledge::{Document, Passage};
+use crate::domain::told::Action;
 use crate::domain::{Company, CompanyScope, DocumentId, Language};
 
 /// Why a document was not put or taken out.
@@ -91,4 +92,12 @@ pub trait Curator: Send + Sync {
     /// # Errors
     /// When a part of the knowledge is away.
     async fn document(&self, scope: &CompanyScope, id: &DocumentId) -> Result<Option<(Document, Vec<Passage>)>, Error>;
+}
+
+/// Hears what becomes of documents.
+#[async_trait]
+pub trait Listener: Send + Sync {
+    /// Documents were put or taken out, and can be found, or not any more. Told before it is written down that this is
+    /// done: after a crash it may be told again. What cannot be told is let go.
+    async fn changed(&self, scope: &CompanyScope, changes: &[(Document, Action)]);
 }

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::parts::{Parts, ingester};
+use super::tidings::{Tidings, Way};
 use crate::config::Settings;
 use crate::domain::knowledge::{Document, Passage};
 use crate::domain::{Company, CompanyScope, DocumentId};
 use crate::knowledge::ingest::{self, Attributes, Ingester};
 use crate::knowledge::load;
-use crate::ports::curator::{Curator, Error, Format, NewDocument, Outcome};
+use crate::ports::curator::{Curator, Error, Format, Listener, NewDocument, Outcome};
 use crate::ports::embedder::Embedder;
 use crate::ports::index::KnowledgeIndex;
+use crate::ports::outbox::Outbox;
 use crate::ports::store::DocumentRegister;
 
 /// Puts documents with an [`Ingester`] made for their company.
@@ -21,23 +23,26 @@ pub struct Knowledge {
     index: Arc<dyn KnowledgeIndex>,
     register: Arc<dyn DocumentRegister>,
     embedder: Option<Arc<dyn Embedder>>,
+    listener: Arc<dyn Listener>,
 }
 
 impl Knowledge {
-    /// Works on the knowledge that a gateway has open.
-    pub fn of(settings: &Arc<Settings>, parts: &Parts) -> Self {
+    /// Works on the knowledge that a gateway has open, and leaves in its outbox what became of documents.
+    pub fn of(settings: &Arc<Settings>, parts: &Parts, outbox: Arc<dyn Outbox>) -> Self {
         Self {
             settings: Arc::clone(settings),
             index: parts.index.clone(),
             register: parts.stores.documents.clone(),
             embedder: parts.embedder.clone(),
+            listener: Arc::new(Tidings { directory: parts.stores.directory.clone(), way: Way::Outbox(outbox) }),
         }
     }
 
     fn ingester(&self, company: &Company) -> Result<Ingester, Error> {
         let (index, register) = (self.index.clone(), self.register.clone());
-        ingester(&self.settings, company, index, register, self.embedder.clone())
-            .map_err(|error| Error::Unavailable(format!("{error:#}")))
+        let ingester = ingester(&self.settings, company, index, register, self.embedder.clone())
+            .map_err(|error| Error::Unavailable(format!("{error:#}")))?;
+        Ok(Ingester { listener: Some(Arc::clone(&self.listener)), ..ingester })
     }
 }
 

@@ -14,5 +14,6 @@ pub mod operations;
 pub mod parts;
 pub mod service;
 pub mod stores;
+pub mod tidings;
 pub mod trial;
 pub mod workers;

@@ -224,5 +224,6 @@ pub fn ingester(
         loaders: Arc::new(Loaders::default().with_limit(settings.limits.document_bytes as u64)),
         chunking: chunk::Settings::new(sizes.chunk_chars, sizes.chunk_overlap_chars, sizes.chunk_min_chars)?,
         detect: Arc::new(move |text| Some(detector.detect(text, &Hints { allowed: &allowed, prior: None }).language)),
+        listener: None,
     })
 }

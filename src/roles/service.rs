@@ -230,7 +230,7 @@ impl Service {
                 bus: Arc::clone(&self.open.bus),
                 spool: gateway.spool.clone(),
             }),
-            ingestion: Ingestion::start(Arc::new(Knowledge::of(settings, parts))),
+            ingestion: Ingestion::start(Arc::new(Knowledge::of(settings, parts, Arc::new(gateway.spool.clone())))),
             webhooks: Arc::new(WebhookTrial::new(settings)?),
             questions,
         })

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use futures::future::join_all;
 use time::OffsetDateTime;
 use tokio::time::timeout;
-use turnpike::domain::ConversationId;
+use turnpike::domain::{ConversationId, EventType};
 use turnpike::ports::bus::{Bus, Queue, Settlement, Turns};
 use uuid::Uuid;
 
@@ -42,7 +42,7 @@ macro_rules! bus_contract {
         mod $adapter {
             bus_contract! { @each $make;
                 gives_messages_in_the_order_published gives_a_message_as_it_was_published
-                routes_by_topic drops_what_no_queue_takes publishing_nothing_is_fine
+                routes_by_topic delivers_all_that_webhooks_are_made_of drops_what_no_queue_takes publishing_nothing_is_fine
                 takes_an_id_again_after_it_is_done
                 waits_for_the_next_message gives_each_message_to_one_taker gives_again_what_was_dropped
                 survives_a_taker_that_goes_away counts_failed_tries does_not_count_a_deferral
@@ -108,6 +108,18 @@ async fn routes_by_topic(bus: Arc<dyn Bus>) {
         for body in expected {
             assert_eq!(take_and_finish(&*bus, queue).await.body, body);
         }
+        nothing_comes(&*bus, queue).await;
+    }
+}
+
+async fn delivers_all_that_webhooks_are_made_of(bus: Arc<dyn Bus>) {
+    let topics = EventType::OFFERED.into_iter().chain([EventType::WebhookAttempt, EventType::WebhookReplay]);
+    let sent: Vec<_> = topics.map(|topic| message(topic.as_str(), "comp_a", topic.as_str())).collect();
+    bus.publish(&sent).await.unwrap();
+    for message in &sent {
+        assert_eq!(take_and_finish(&*bus, Queue::Deliver).await.body, message.body);
+    }
+    for queue in Queue::ALL {
         nothing_comes(&*bus, queue).await;
     }
 }

@@ -60,12 +60,16 @@ async fn tried() -> (Site, Server, Provider, Vec<(&'static str, String)>) {
     let mut turn = client.ask("Lãi suất vay?", "s-1").await;
     turn.rest().await;
     let stored = client.stored_turn(&turn.turn_id()).await;
+    let wanted = json!({"url": "http://127.0.0.1:9/hook"});
+    let endpoint = client.post("/api/companies/acme/webhooks").json(&wanted).send().await.unwrap();
+    let endpoint: Value = endpoint.json().await.unwrap();
     let text = |name: &str| stored[name].as_str().unwrap().to_owned();
     let names = vec![
         ("KEY", key),
         ("COMPANY", "acme".to_owned()),
         ("TURN", text("turn_id")),
         ("CONVERSATION", text("conversation_id")),
+        ("ENDPOINT", endpoint["endpoint"]["endpoint_id"].as_str().unwrap().to_owned()),
     ];
     (site, server, provider, names)
 }

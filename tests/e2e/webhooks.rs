@@ -1,5 +1,7 @@
 //! Webhooks end to end: signed, in sequence, retried, given up, tried again.
 
+mod events;
+
 use crate::support::client::Client;
 use crate::support::process::Site;
 use crate::support::receiver::{Act, Receiver};

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use crate::config::AuthMode;
 use crate::domain::event::{Event, EventType, GATEWAY, Origin};
-use crate::domain::{KeyScope, TurnId};
+use crate::domain::{KeyScope, TurnId, told};
 use crate::http::extract::Path;
 use crate::http::problem::Problem;
 use crate::http::{App, body, openapi, reading};
@@ -52,7 +52,7 @@ enum Rating {
 
 /// Say what an answer was worth
 ///
-/// Becomes an event `turn.feedback`. Saying the same of the same turn again is the same event.
+/// Becomes an event `turn.feedback`, of which webhooks tell that ask for it. Saying the same of the same turn again is the same event.
 #[utoipa::path(
     post,
     path = "/api/unified/turns/{turn_id}/feedback",
@@ -94,7 +94,16 @@ async fn feedback(
         traceparent: None,
     };
     let discriminator = serde_json::to_string(&said).unwrap_or_default();
-    match Event::new(EventType::TurnFeedback, &origin, &discriminator, &said) {
+    let told = told::Feedback {
+        company_id: &head.company_id,
+        conversation_id: head.conversation_id,
+        session_id: &head.session_id,
+        channel: &head.channel,
+        turn_id: id,
+        rating: &said.rating,
+        comment: said.comment.as_deref(),
+    };
+    match Event::new(EventType::TurnFeedback, &origin, &discriminator, &told) {
         Ok(event) => app.engine.keep(&event).await?,
         // Nothing in it can fail to serialise.
         Err(error) => return Err(Problem::bad_request("invalid", error.to_string())),

@@ -27,7 +27,14 @@ const THIN: &[&str] = &[
     "finish_reason",
     "created_at",
     "ended_at",
+    "rating",
+    "document_id",
+    "action",
+    "passages",
+    "updated_at",
     "endpoint_id",
+    "reason",
+    "disabled_at",
     "is_test",
 ];
 
@@ -107,7 +114,7 @@ fn parcel(
         webhook_id: format!("msg_{}", event.id.simple()),
         event_type: event.event_type,
         subject: event.subject.clone(),
-        conversation_id: Some(event.conversationid),
+        conversation_id: event.event_type.is_of_conversation().then_some(event.conversationid),
         sequence: about.sequence.or(is_first.then_some(1)),
         rank: rank(event.event_type, about.message.as_ref().map(|message| message.role)),
         happened_at: event.time,

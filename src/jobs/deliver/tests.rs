@@ -188,14 +188,35 @@ async fn retry_after_is_honoured_up_to_the_longest_delay() {
 }
 
 #[tokio::test]
-async fn gone_disables_the_endpoint() {
-    let store = MemoryStore::with([endpoint("ep_1", &UPDATED)]);
+async fn gone_disables_the_endpoint_and_the_message_that_showed_it_tells_of_it() {
+    let store = MemoryStore::with([endpoint("ep_1", &UPDATED), endpoint("ep_2", &[EventType::EndpointDisabled])]);
     let sender = sender(|_| status(410, None));
     let job = job(&store, &sender);
-    assert_eq!(job.run(&attempt("t", "ep_1")).await, Outcome::Discarded(DiscardReason::EndpointSaidGone));
-    assert!(store.endpoints.lock().values().all(|it| it.disabled.is_some()));
+    let shows_it = attempt("t", "ep_1");
+    let Outcome::Defer { after } = job.run(&shows_it).await else { panic!("it comes again") };
+    assert!(after < Duration::from_secs(1), "at once: {after:?}");
+    let disabled = store.endpoints.lock()[&"ep_1".parse().unwrap()].disabled.clone().unwrap();
+    assert_eq!((disabled.reason.as_str(), disabled.by), ("answered 410 Gone", Some(shows_it.id)));
     assert_eq!(job.run(&attempt("u", "ep_1")).await, Outcome::Discarded(DiscardReason::EndpointDisabled));
     assert_eq!(job.run(&attempt("u", "ep_9")).await, Outcome::Discarded(DiscardReason::EndpointGone));
+
+    // However often it comes, for a worker may die after each time, it tells the same.
+    let Outcome::Done(told) = job.run(&shows_it).await else { panic!() };
+    let Outcome::Done(again) = job.run(&shows_it).await else { panic!() };
+    assert_eq!((told.len(), told[0].id), (1, again[0].id));
+    assert_eq!(told[0].routing_key, "endpoint.disabled.comp_1");
+    let event: serde_json::Value = serde_json::from_slice(&told[0].body).unwrap();
+    assert_eq!(event["data"]["endpoint_id"], "ep_1");
+    assert_eq!(
+        (&event["data"]["reason"], event["data"]["disabled_at"].is_string()),
+        (&json!("answered 410 Gone"), true)
+    );
+    let Outcome::Done(attempts) = job.run(&told[0]).await else { panic!() };
+    let to: Vec<_> = attempts
+        .iter()
+        .map(|it| serde_json::from_slice::<serde_json::Value>(&it.body).unwrap()["data"]["endpoint_id"].clone())
+        .collect();
+    assert_eq!(to, ["ep_2"], "the others that ask for it hear of it");
     assert_eq!(sender.seen.lock().len(), 1, "something was sent after it was gone");
 }
 

@@ -4,17 +4,18 @@ use super::prepare::Cut;
 use super::{Error, Ingester, unsettled};
 use crate::domain::CompanyScope;
 use crate::domain::knowledge::{EncodedPassage, Passage};
+use crate::domain::told::Action;
 
 #[derive(Default)]
-pub(super) struct Batch(Vec<Cut>);
+pub(super) struct Batch(Vec<(Cut, Action)>);
 
 impl Batch {
-    pub(super) fn push(&mut self, cut: Cut) {
-        self.0.push(cut);
+    pub(super) fn push(&mut self, cut: Cut, action: Action) {
+        self.0.push((cut, action));
     }
 
     pub(super) fn passages(&self) -> usize {
-        self.0.iter().map(|cut| cut.passages.len()).sum()
+        self.0.iter().map(|(cut, _)| cut.passages.len()).sum()
     }
 }
 
@@ -25,15 +26,18 @@ impl Ingester {
             return Ok(());
         }
         let (mut documents, mut passages, mut counts) = (Vec::new(), Vec::new(), Vec::new());
-        for cut in batch.0 {
+        let mut actions = Vec::new();
+        for (cut, action) in batch.0 {
             counts.push((cut.document.id.clone(), cut.passages.len()));
             documents.push(cut.document);
+            actions.push(action);
             passages.extend(cut.passages);
         }
         let mut encoded = self.encode(passages).await?.into_iter();
         let writes = counts.into_iter().map(|(id, count)| (id, encoded.by_ref().take(count).collect())).collect();
         self.register.register(scope, &documents.iter().map(unsettled).collect::<Vec<_>>()).await?;
         self.index.replace(scope, writes).await?;
+        self.tell(scope, documents.iter().cloned().zip(actions).collect()).await;
         self.register.register(scope, &documents).await?;
         Ok(())
     }

@@ -135,7 +135,47 @@ fn ingester(memory: &Arc<Memory>) -> Ingester {
         loaders: Arc::new(Loaders::default()),
         chunking: chunk::Settings::default(),
         detect: Arc::new(|text| text.contains("lãi").then_some(Language::VIETNAMESE)),
+        listener: None,
     }
+}
+
+/// Writes down what it hears.
+#[derive(Default)]
+struct Heard(Mutex<Vec<String>>);
+
+#[async_trait]
+impl Listener for Heard {
+    async fn changed(&self, scope: &CompanyScope, changes: &[(Document, Action)]) {
+        let told = changes.iter().map(|(document, action)| {
+            format!("{} {} {action:?} {} {}", scope.company(), document.id, document.title, document.passages)
+        });
+        self.0.lock().extend(told);
+    }
+}
+
+#[tokio::test]
+async fn who_listens_hears_what_became_of_each_document() {
+    let (memory, heard) = (Arc::new(Memory::default()), Arc::new(Heard::default()));
+    let ingester = Ingester { listener: Some(Arc::clone(&heard) as _), ..ingester(&memory) };
+    let dir = folder(&[("a.md", b"# First\n\nOne."), ("b.md", b"# Second\n\nTwo.")]);
+    let options = Options { prune: true, ..Options::default() };
+    let run = async || {
+        ingester.ingest_paths(&scope(), &[dir.path().to_owned()], &options, &Quiet).await.unwrap();
+        std::mem::take(&mut *heard.0.lock())
+    };
+    assert_eq!(run().await, ["c a Added First 1", "c b Added Second 1"]);
+    assert_eq!(run().await, Vec::<String>::new(), "what has not changed is not told");
+    fs::write(dir.path().join("a.md"), "# First\n\nAnother.").unwrap();
+    fs::remove_file(dir.path().join("b.md")).unwrap();
+    assert_eq!(run().await, ["c a Updated First 1", "c b Removed Second 1"]);
+    let id: DocumentId = "a".parse().unwrap();
+    ingester.remove(&scope(), &[id.clone(), "never-there".parse().unwrap()]).await.unwrap();
+    assert_eq!(std::mem::take(&mut *heard.0.lock()), ["c a Removed First 1"]);
+
+    // What the index does not take is not told of.
+    *memory.index_is_down.lock() = true;
+    let put = ingester.put_text(&scope(), id, "Three.".into(), Attributes::default()).await;
+    assert!(put.is_err() && heard.0.lock().is_empty());
 }
 
 fn scope() -> CompanyScope {

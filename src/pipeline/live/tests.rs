@@ -10,6 +10,7 @@ pub(super) fn turn() -> Arc<LiveTurn> {
         conversation_id: ConversationId::of_session(&company_id, &session_id),
         company_id,
         session_id,
+        channel: "web".to_owned(),
     })
 }
 

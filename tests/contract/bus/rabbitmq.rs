@@ -79,7 +79,7 @@ impl Drop for Here {
 async fn clean(url: &str, namespace: &str) -> lapin::Result<()> {
     let (_connection, channel) = channel(url).await?;
     let levels = (0..LEVELS).map(|level| format!("delay.{level}"));
-    let common = ["persist", "deliver", "analytics", "dead", "events", "due"].map(str::to_owned);
+    let common = ["persist", "deliver", "analytics", "dead", "events", "due", "step.2"].map(str::to_owned);
     for name in common.into_iter().chain(levels) {
         let name = format!("{namespace}.{name}");
         channel.queue_delete(name.as_str().into(), Default::default()).await?;

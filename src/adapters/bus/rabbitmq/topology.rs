@@ -29,6 +29,8 @@ pub(super) struct Topology {
     exchanges: Vec<String>,
     queues: Vec<(String, FieldTable)>,
     bindings: Vec<Binding>,
+    /// Exchanges that say that bindings are there, and which.
+    marks: Vec<(String, String)>,
     /// One declaration at a time: who comes later finds everything done.
     turn: tokio::sync::Mutex<()>,
 }
@@ -57,6 +59,7 @@ impl Topology {
             exchanges: Vec::new(),
             queues: Vec::new(),
             bindings: Vec::new(),
+            marks: Vec::new(),
             turn: tokio::sync::Mutex::default(),
         };
         for step in STEPS {
@@ -104,6 +107,10 @@ impl Topology {
                 to: Target::Queue(names.of(&added.queue)),
             }));
         }
+        if let Some(mark) = &step.mark {
+            let keys: Vec<&str> = step.bindings.iter().flat_map(|added| &added.keys).map(String::as_str).collect();
+            self.marks.push((names.of(mark), keys.join(", ")));
+        }
         let Some(delays) = &step.delays else { return };
         for level in 0..delays.levels {
             let name = names.level(level);
@@ -142,6 +149,11 @@ impl Topology {
         for binding in self.bindings.iter().filter(|binding| matches!(binding.to, Target::Exchange(_))) {
             bind(session, &channel, binding).await?;
         }
+        // Last: a mark says that what comes before it is done.
+        for (name, _) in &self.marks {
+            let declared = channel.exchange_declare(text(name)?, ExchangeKind::Topic, durable(), FieldTable::default());
+            session.ask(declared).await.map_err(|error| error::declaring("exchange", name, &error))?;
+        }
         Ok(())
     }
 
@@ -158,7 +170,8 @@ impl Topology {
         Ok(())
     }
 
-    /// What is missing or different, in words. Bindings cannot be asked for; they are declared with the rest.
+    /// What is missing or different, in words. Bindings cannot be asked for; those of a step with a mark are there if that
+    /// is.
     ///
     /// # Errors
     /// When the server cannot be asked.
@@ -181,6 +194,17 @@ impl Topology {
             }
             if let Err(error) = asked {
                 found.push(difference("queue", name, &error)?);
+                channel = session.channel().await?;
+            }
+        }
+        for (name, keys) in &self.marks {
+            let options = ExchangeDeclareOptions { passive: true, ..durable() };
+            let asked = channel.exchange_declare(text(name)?, ExchangeKind::Topic, options, FieldTable::default());
+            if let Err(error) = session.ask(asked).await {
+                found.push(match error.code() {
+                    Code::NotFound => format!("the binding of {keys} ({name}) is missing"),
+                    _ => difference("exchange", name, &error)?,
+                });
                 channel = session.channel().await?;
             }
         }
@@ -278,6 +302,8 @@ struct Step {
     /// What queues of earlier steps take besides.
     #[serde(default)]
     bindings: Vec<Added>,
+    /// The exchange that says that these bindings are there.
+    mark: Option<String>,
     delays: Option<Delays>,
 }
 

@@ -6,7 +6,7 @@ use crate::domain::{ConversationId, SessionId, TurnId};
 fn head() -> TurnHead {
     let (company_id, session_id): (_, SessionId) = ("c".parse().unwrap(), "s".parse().unwrap());
     let conversation_id = ConversationId::of_session(&company_id, &session_id);
-    TurnHead { turn_id: TurnId::generate(), company_id, session_id, conversation_id }
+    TurnHead { turn_id: TurnId::generate(), company_id, session_id, conversation_id, channel: "web".to_owned() }
 }
 
 fn source(n: usize) -> Source {

@@ -139,9 +139,12 @@ async fn an_endpoint_that_has_failed_for_days_is_disabled_and_one_that_has_for_h
     log.failing_since.lock().insert(id.clone(), OffsetDateTime::now_utc() - 6 * 24 * HOUR);
     // The breaker lets one through to see.
     tokio::time::sleep(gate::LONGEST_BREAK).await;
-    job.run(&attempt("t-9", "ep_1")).await;
+    let last = attempt("t-9", "ep_1");
+    assert!(matches!(job.run(&last).await, Outcome::Defer { .. }));
     let disabled = store.endpoints.lock()[&id].disabled.clone().unwrap();
     assert!(disabled.reason.starts_with("every try since "), "{}", disabled.reason);
+    let Outcome::Done(told) = job.run(&last).await else { panic!("it tells of it when it comes again") };
+    assert_eq!(told[0].routing_key, "endpoint.disabled.comp_1");
 }
 
 #[tokio::test]

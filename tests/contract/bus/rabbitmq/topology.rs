@@ -93,6 +93,43 @@ async fn a_server_that_was_never_migrated_is_by_the_first_message() {
     assert_eq!(RabbitBus::pending(&here.settings).await.unwrap(), Vec::<String>::new());
 }
 
+/// A server as the first version has left it: without the bindings that came later.
+async fn before_the_second_step(here: &Here, channel: &Channel) {
+    let (queue, events) = (here.name("deliver"), here.name("events"));
+    for key in Queue::Deliver.bindings().iter().skip(4) {
+        channel
+            .queue_unbind(queue.as_str().into(), events.as_str().into(), (*key).into(), FieldTable::default())
+            .await
+            .unwrap();
+    }
+    channel.exchange_delete(here.name("step.2").as_str().into(), Default::default()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_sees_the_bindings_that_an_older_version_did_not_make() {
+    let Some(here) = Here::shared("a_check_sees_the_bindings").await else { return };
+    let (_connection, channel) = channel(here.settings.url.reveal()).await.unwrap();
+    before_the_second_step(&here, &channel).await;
+    let pending = RabbitBus::pending(&here.settings).await.unwrap();
+    assert_eq!(pending.len(), 1, "{pending:?}");
+    assert!(pending[0].contains("knowledge.updated.*") && pending[0].ends_with("is missing"), "{pending:?}");
+    let done = RabbitBus::migrate(&here.settings).await.unwrap();
+    assert!(done.len() == 1 && done[0].ends_with("was missing and is declared"), "{done:?}");
+    assert_eq!(RabbitBus::pending(&here.settings).await.unwrap(), Vec::<String>::new());
+
+    // And a service that starts without a migration makes them by the first message that needs one.
+    before_the_second_step(&here, &channel).await;
+    let topics = ["endpoint.disabled", "turn.feedback", "knowledge.updated", "conversation.ended", "webhook.replay"];
+    let sent = topics.map(|topic| message(topic, "comp_a", topic));
+    here.bus.publish(&sent).await.unwrap();
+    let mut got = Vec::new();
+    for _ in topics {
+        got.push(take_and_finish(&*here.bus, Queue::Deliver).await.id);
+    }
+    assert_eq!(got, sent.map(|message| message.id));
+    assert_eq!(RabbitBus::pending(&here.settings).await.unwrap(), Vec::<String>::new());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_message_that_no_queue_takes_any_more_is_not_lost() {
     let Some(here) = Here::shared("a_message_that_no_queue_takes").await else { return };
