@@ -116,10 +116,19 @@ async fn hostile_names_are_text() {
     let site = Site::new(&config());
     let out = site.ok(&["company", "add", "acme", "--name", HOSTILE, "--language", "vi,en"]);
     let key = out.split_whitespace().find(|word| word.starts_with("tp_")).unwrap().to_owned();
-    site.knowledge("acme", &[("x.md", &format!("# Fee {HOSTILE}\n\nThe fee is low. {HOSTILE}\n"))]);
+    site.ok(&["webhook", "add", "--company", "acme", "--url", "http://127.0.0.1:9/x", "--description", HOSTILE]);
+    site.ok(&["company", "key", "add", "acme", "--name", HOSTILE]);
     let server = site.serve();
-    ask(&server, "acme", &key, &format!("fee {HOSTILE}")).await;
     let operator = Visitor::in_with(&server, TOKEN).await;
+    let document =
+        serde_json::json!({"title": HOSTILE, "content_type": "text/plain", "content": format!("A fee. {HOSTILE}")});
+    let put = operator.http.put(server.url("/api/companies/acme/documents/x")).bearer_auth(&key).json(&document);
+    assert_eq!(put.send().await.unwrap().status(), 202);
+    wait_for("the document to be there", || async {
+        (operator.get("/console/companies/acme/documents/x").await.status == 200).then_some(())
+    })
+    .await;
+    ask(&server, "acme", &key, &format!("fee {HOSTILE}")).await;
     let mut pages = vec!["/console/companies".to_owned(), "/console/companies/acme/documents/x".to_owned()];
     pages.extend(PAGES.iter().map(|page| format!("/console/companies/acme{page}")));
     pages.push("/console/companies?q=%3Cscript%3E%22%3E".to_owned());
@@ -128,6 +137,13 @@ async fn hostile_names_are_text() {
     );
     pages.push("/console/login?next=/console/%22%3E%3Cscript%3E".to_owned());
     pages.push(conversation(&operator, "acme").await);
+    let list = operator.get("/console/companies/acme/webhooks").await.text;
+    let endpoint =
+        list.split("/console/companies/acme/webhooks/").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    pages.push(format!("/console/companies/acme/webhooks/{endpoint}"));
+    pages.push(format!("/console/companies/acme/webhooks/{endpoint}?said=%3Cscript%3E&state=&kind=%3Cimg"));
+    let shown = operator.get("/console/companies/acme/documents").await.text;
+    assert!(shown.contains("&lt;script&gt;alert('x')&lt;/script&gt;"), "the title is not shown as it is: {shown}");
     for page in pages {
         let seen = operator.get(&page).await;
         assert!(!seen.text.contains("<script>") && !seen.text.contains("<img"), "{page}: {}", seen.text);
