@@ -146,7 +146,8 @@ fn greet(
         let body = serde_json::json!({"message": question, "company_id": company.id});
         say!("\n    curl -N {address}/api/unified/chat-stream -H 'content-type: application/json' -d '{body}'");
     }
-    say!("\nHealth: {address}/readyz   Metrics: {address}/metrics   Data: {}", settings.data_dir.display());
+    say!("\nConsole: {address}/console   Health: {address}/readyz   Metrics: {address}/metrics");
+    say!("Data: {}", settings.data_dir.display());
     if !has_model {
         say!("Without an embedding model keywords decide alone; `make models` brings one.");
     }

@@ -266,9 +266,10 @@ pub(super) async fn replay(
 ) -> Result<Response, Failure> {
     let place = sent.visit.company(&console, &company, KeyScope::Admin).await?;
     let found = console.app.deliveries.delivery(&place.scope, id).await?;
-    found.ok_or_else(|| Problem::not_found("delivery"))?;
+    let endpoint_id = Some(found.ok_or_else(|| Problem::not_found("delivery"))?.delivery.endpoint_id);
     // One that arrived too: whoever asks for it has lost it since.
     let states = [Standing::Delivered, Standing::Dead, Standing::Discarded].into();
-    replays::begin(&console.app, &place.scope, Filter { id: Some(id), states, ..Filter::default() }).await?;
+    replays::begin(&console.app, &place.scope, Filter { id: Some(id), endpoint_id, states, ..Filter::default() })
+        .await?;
     Ok(Redirect::to(&format!("{}?said=replaying", address(&place, id))).into_response())
 }

@@ -1,161 +1,38 @@
 //! One webhook endpoint: how it does, what was sent to it, and what can be done about it.
 
+pub(super) mod actions;
+mod wanted;
+
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use maud::{Markup, html};
-use serde::Deserialize;
-use time::{Duration, OffsetDateTime};
-use uuid::Uuid;
+use time::OffsetDateTime;
 
 use super::delivery;
 use super::failure::Failure;
-use super::form::{self, Nothing, Sent};
+use super::form;
 use super::layout::Page;
 use super::live::{self, Part};
 use super::pieces::{Tone, badge, empty, moment, panel, tile};
 use super::visit::{Place, Visit};
 use super::webhooks::{address, events, outlook, success};
 use super::{Console, words};
-use crate::domain::delivery::{Delivery, Filter, Health, Replay, ReplayState, State as Standing};
-use crate::domain::event::EventType;
-use crate::domain::webhook::{Disabled, Endpoint, Order, Payload};
+use crate::domain::delivery::{Delivery, Health, Replay, ReplayState, State as Standing};
+use crate::domain::webhook::{Endpoint, Order, Payload};
 use crate::domain::{CompanyScope, EndpointId, KeyScope};
 use crate::http::auth::Session;
 use crate::http::extract::{Path, Query};
 use crate::http::problem::Problem;
-use crate::http::replays;
 use crate::ports::store::Page as Rows;
-use crate::ports::webhook::{self, Posted, Unsigned};
+use wanted::{Since, Wanted};
 
 /// Deliveries on a page.
 const DELIVERIES: usize = 50;
 /// Replays that are looked through for those of the endpoint, and shown.
 const REPLAYS: (usize, usize) = (50, 5);
-/// How often a change is tried again that somebody else's came before.
-const TRIES: usize = 5;
-
-/// A time before now.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Since {
-    #[default]
-    #[serde(rename = "")]
-    Ever,
-    Hour,
-    Day,
-    Week,
-}
-
-impl Since {
-    const ALL: [(Self, &'static str, &'static str); 4] = [
-        (Self::Ever, "", "any time"),
-        (Self::Hour, "hour", "the last hour"),
-        (Self::Day, "day", "the last 24 hours"),
-        (Self::Week, "week", "the last 7 days"),
-    ];
-
-    fn from(self, now: OffsetDateTime) -> Option<OffsetDateTime> {
-        let length = match self {
-            Self::Ever => return None,
-            Self::Hour => Duration::HOUR,
-            Self::Day => Duration::DAY,
-            Self::Week => Duration::WEEK,
-        };
-        Some(now - length)
-    }
-
-    fn name(self) -> &'static str {
-        Self::ALL.into_iter().find(|(one, ..)| *one == self).map_or("", |(_, name, _)| name)
-    }
-}
-
-/// Which deliveries are wanted. What is empty does not choose.
-#[derive(Clone, Deserialize)]
-pub(super) struct Wanted {
-    #[serde(default)]
-    state: String,
-    #[serde(default)]
-    event: String,
-    #[serde(default)]
-    since: Since,
-    /// Where the page before this one ended.
-    #[serde(default)]
-    after: String,
-    /// What was done a moment ago.
-    #[serde(default)]
-    said: String,
-    /// What a test came back with, and after how many milliseconds; without a status, the kind of what was wrong.
-    status: Option<u16>,
-    #[serde(default)]
-    ms: u32,
-    #[serde(default)]
-    kind: String,
-}
-
-impl Wanted {
-    fn filter(&self, endpoint: &Endpoint) -> Result<Filter, Problem> {
-        let invalid = |what: &str| Problem::bad_request("invalid_filter", format!("this is no {what}"));
-        let state = Some(self.state.as_str()).filter(|text| !text.is_empty()).map(str::parse::<Standing>).transpose();
-        let named = |event: &&EventType| event.as_str() == self.event;
-        let event_type = match self.event.as_str() {
-            "" => None,
-            _ => Some(*endpoint.event_types.iter().find(named).ok_or_else(|| invalid("event of the endpoint"))?),
-        };
-        Ok(Filter {
-            endpoint_id: Some(endpoint.id.clone()),
-            states: state.map_err(|_| invalid("state"))?.into_iter().collect(),
-            event_type,
-            from: self.since.from(OffsetDateTime::now_utc()),
-            ..Filter::default()
-        })
-    }
-
-    /// What is to be said of what was done, and as what. The words are ours, whatever an address holds.
-    fn said(&self) -> Option<(&'static str, String)> {
-        let plain = |text: &str| Some(("said", text.to_owned()));
-        match (self.said.as_str(), self.status) {
-            ("disabled", _) => plain("It is disabled: nothing is sent to it."),
-            ("enabled", _) => plain("It is enabled: it gets what happens from now on."),
-            ("replaying", _) => plain("The replay is under way. What arrives turns green here."),
-            ("cancelled", _) => plain("The replay is stopped. What is on its way already still arrives."),
-            ("tested", Some(status @ 200..300)) => {
-                Some(("said", format!("The test arrived: {status} after {}.", words::milliseconds(self.ms.into()))))
-            }
-            ("tested", Some(status)) => {
-                Some(("alarm", format!("The test failed: {status} after {}.", words::milliseconds(self.ms.into()))))
-            }
-            ("tested", None) => {
-                let why = match self.kind.as_str() {
-                    "url" => "the address cannot be a webhook’s",
-                    "address" => "the address is none of the internet’s",
-                    "dns" => "the name could not be resolved",
-                    "connect" => "nobody listens there",
-                    "tls" => "the connection could not be secured",
-                    "timeout" => "no complete answer came in time",
-                    "secret" => "its secret cannot sign; rotate it",
-                    _ => "what came back is no proper HTTP answer",
-                };
-                Some(("alarm", format!("The test failed: {why}.")))
-            }
-            _ => None,
-        }
-    }
-
-    fn is_chosen(&self) -> bool {
-        !self.state.is_empty() || !self.event.is_empty() || self.since != Since::Ever || !self.after.is_empty()
-    }
-
-    fn address(&self, place: &Place, endpoint: &Endpoint, after: &str) -> String {
-        let fields =
-            [("state", self.state.as_str()), ("event", &self.event), ("since", self.since.name()), ("after", after)];
-        let fields = fields.iter().filter(|(_, value)| !value.is_empty());
-        let query: Vec<String> = fields.map(|(name, value)| format!("{name}={}", words::encode(value))).collect();
-        format!("{}?{}", address(place, endpoint), query.join("&"))
-    }
-}
 
 /// The page.
 pub(super) async fn page(
@@ -467,117 +344,4 @@ fn table(place: &Place, deliveries: &[Delivery]) -> Markup {
             }
         }
     }
-}
-
-/// Sends nothing to an endpoint any more.
-pub(super) async fn disable(
-    State(console): State<Arc<Console>>,
-    Path((company, endpoint)): Path<(String, String)>,
-    sent: Sent<Nothing>,
-) -> Result<Response, Failure> {
-    let place = sent.visit.company(&console, &company, KeyScope::Admin).await?;
-    let endpoint = find(&console, &place.scope, &endpoint).await?;
-    let who = if sent.visit.is_operator() { "the operator" } else { "the company" };
-    let disabled = Disabled::now(format!("disabled by {who} in the console"));
-    console.app.directory.disable_endpoint(&place.scope, &endpoint.id, &disabled).await?;
-    tracing::info!(company.id = %place.company.id, endpoint.id = %endpoint.id, who, "an endpoint was disabled in the console");
-    Ok(back(&place, &endpoint.id, "disabled"))
-}
-
-/// Sends to an endpoint again.
-pub(super) async fn enable(
-    State(console): State<Arc<Console>>,
-    Path((company, endpoint)): Path<(String, String)>,
-    sent: Sent<Nothing>,
-) -> Result<Response, Failure> {
-    let place = sent.visit.company(&console, &company, KeyScope::Admin).await?;
-    for _ in 0..TRIES {
-        let known = find(&console, &place.scope, &endpoint).await?;
-        let changed = Endpoint { disabled: None, ..known.clone() };
-        if console.app.directory.change_endpoint(&place.scope, &known, &changed).await? {
-            tracing::info!(company.id = %place.company.id, endpoint.id = %known.id, "an endpoint was enabled in the console");
-            return Ok(back(&place, &known.id, "enabled"));
-        }
-    }
-    let detail = "others change the endpoint all the time; try again";
-    Err(Problem::new(StatusCode::CONFLICT, "changed_meanwhile", detail).into())
-}
-
-/// Sends an endpoint a webhook that says nothing but that it arrives.
-pub(super) async fn test(
-    State(console): State<Arc<Console>>,
-    Path((company, endpoint)): Path<(String, String)>,
-    sent: Sent<Nothing>,
-) -> Result<Response, Failure> {
-    let place = sent.visit.company(&console, &company, KeyScope::Admin).await?;
-    let endpoint = find(&console, &place.scope, &endpoint).await?;
-    let said = match console.app.webhooks.test(&endpoint).await {
-        Err(Unsigned(_)) => "tested&kind=secret".to_owned(),
-        Ok(Posted { result: Ok(answer), timing, .. }) => {
-            format!("tested&status={}&ms={}", answer.status, timing.total.as_millis())
-        }
-        Ok(Posted { result: Err(error), .. }) => format!("tested&kind={}", kind(&error)),
-    };
-    Ok(back(&place, &endpoint.id, &said))
-}
-
-fn kind(error: &webhook::Error) -> &'static str {
-    match error {
-        webhook::Error::Url(_) => "url",
-        webhook::Error::Address(_) => "address",
-        webhook::Error::Dns(_) => "dns",
-        webhook::Error::Connect(_) => "connect",
-        webhook::Error::Tls(_) => "tls",
-        webhook::Error::Timeout(_) => "timeout",
-        webhook::Error::Protocol(_) => "protocol",
-    }
-}
-
-/// What is to be made again.
-#[derive(Deserialize)]
-pub(super) struct Again {
-    #[serde(default)]
-    since: Since,
-}
-
-/// Makes again what was given up.
-pub(super) async fn replay(
-    State(console): State<Arc<Console>>,
-    Path((company, endpoint)): Path<(String, String)>,
-    sent: Sent<Again>,
-) -> Result<Response, Failure> {
-    let place = sent.visit.company(&console, &company, KeyScope::Admin).await?;
-    let endpoint = find(&console, &place.scope, &endpoint).await?;
-    let filter = Filter {
-        endpoint_id: Some(endpoint.id.clone()),
-        states: [Standing::Dead].into(),
-        from: sent.fields.since.from(OffsetDateTime::now_utc()),
-        ..Filter::default()
-    };
-    replays::begin(&console.app, &place.scope, filter).await?;
-    Ok(back(&place, &endpoint.id, "replaying"))
-}
-
-/// Where a replay was stopped from.
-#[derive(Deserialize)]
-pub(super) struct Stopped {
-    endpoint: Option<EndpointId>,
-}
-
-/// Stops a replay.
-pub(super) async fn cancel(
-    State(console): State<Arc<Console>>,
-    Path((company, replay)): Path<(String, Uuid)>,
-    sent: Sent<Stopped>,
-) -> Result<Response, Failure> {
-    let place = sent.visit.company(&console, &company, KeyScope::Admin).await?;
-    console.app.deliveries.cancel_replay(&place.scope, replay, OffsetDateTime::now_utc()).await?;
-    match sent.fields.endpoint {
-        Some(endpoint) => Ok(back(&place, &endpoint, "cancelled")),
-        None => Ok(Redirect::to(&place.address("webhooks")).into_response()),
-    }
-}
-
-fn back(place: &Place, endpoint: &EndpointId, said: &str) -> Response {
-    Redirect::to(&place.address(&format!("webhooks/{endpoint}?said={said}"))).into_response()
 }

@@ -19,8 +19,10 @@ use super::visit::Visit;
 use crate::http::accept;
 use crate::http::problem::Problem;
 
-/// Between two looks.
+/// Between two looks, and how many times as long as a look took there is none: a page that is much to read takes a small
+/// part of the service's time however many watch it.
 const EVERY: Duration = Duration::from_secs(2);
+const REST: u32 = 10;
 /// Between two looks at whether the service goes down.
 const CLOSING: Duration = Duration::from_millis(250);
 /// Something is sent after so much silence.
@@ -118,7 +120,7 @@ where
                 continue;
             }
             self.look().await;
-            self.next = Instant::now() + EVERY;
+            self.next = Instant::now() + EVERY.max(now.elapsed() * REST);
             if self.waiting.is_empty() && self.sent.elapsed() >= SILENCE {
                 return Some(Event::default().comment("still here"));
             }

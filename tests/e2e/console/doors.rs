@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{Form, Seen, TOKEN, Visitor, admin_key, config};
+use crate::support::PATIENCE;
 use crate::support::process::Site;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,6 +161,45 @@ async fn a_session_ends_with_logging_out_with_its_key_and_with_the_token() {
     site.configure("[auth]\nadmin_token = \"another-token-of-the-console-0123456789\"\n");
     let server = site.serve();
     assert_eq!(Visitor { base: server.base.clone(), ..again }.get("/console").await.status, 303);
+}
+
+/// Reads a live page until it says something.
+async fn until(response: &mut reqwest::Response, said: &str) -> bool {
+    let mut seen = String::new();
+    while let Some(piece) = response.chunk().await.unwrap_or_default() {
+        seen.push_str(&String::from_utf8_lossy(&piece));
+        if seen.contains(said) {
+            return true;
+        }
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_page_ends_with_its_session_and_does_not_hold_up_the_service() {
+    let site = Site::new(&config());
+    let mut server = site.serve();
+    let operator = Visitor::in_with(&server, TOKEN).await;
+    let live = async |visitor: &Visitor| {
+        let request = visitor.request(Method::GET, "/console").header("accept", "text/event-stream");
+        let response = request.send().await.unwrap();
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        response
+    };
+    let mut page = live(&operator).await;
+    assert!(until(&mut page, "event: part").await);
+    let token = operator.form_token("/console").await;
+    operator.post("/console/logout", &[("form_token", &token)]).await;
+    assert!(tokio::time::timeout(PATIENCE, until(&mut page, "event: over")).await.unwrap());
+    assert!(page.chunk().await.unwrap().is_none(), "the page goes on without its session");
+    let operator = Visitor::in_with(&server, TOKEN).await;
+    let mut page = live(&operator).await;
+    assert!(until(&mut page, "event: part").await);
+    let begun = std::time::Instant::now();
+    server.terminate();
+    assert!(server.wait().success(), "{}", server.log());
+    // Open streams may go on for 20 s.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(15), "it took {:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
