@@ -45,8 +45,6 @@ use crate::ports::{bus, store};
 /// The `user-agent` of webhooks.
 pub const USER_AGENT: &str = concat!("Turnpike/", env!("CARGO_PKG_VERSION"));
 
-/// An endpoint that takes longer to answer keeps others waiting no more.
-const PROMPT: Duration = Duration::from_millis(250);
 /// Messages at hand for each place: the others wait for endpoints that are slow, or for a place.
 const HANDLERS_PER_PLACE: usize = 5;
 
@@ -229,7 +227,7 @@ impl Deliver {
                 Turn::Back(after) => return Ok(Outcome::Defer { after }),
             }
         }
-        let (report, outcome, posted) = match self.post(&endpoint, attempt, message, place).await {
+        let (report, outcome, posted) = match self.post(&endpoint, attempt, message, place, pass.patience()).await {
             Ok((verdict, posted)) => {
                 let outcome = self.conclude(scope, &endpoint, &verdict, message, &policy).await?;
                 (verdict.report(), outcome, Some(posted))
@@ -261,6 +259,7 @@ impl Deliver {
         attempt: &Attempt,
         message: &Message,
         place: Option<SemaphorePermit<'_>>,
+        patience: Duration,
     ) -> Result<(Verdict, delivery::Attempt), InvalidSecret> {
         let now = OffsetDateTime::now_utc();
         let request = Request {
@@ -269,7 +268,7 @@ impl Deliver {
             body: attempt.body(),
         };
         let mut posting = self.sender.post(request);
-        let posted = match tokio::time::timeout(PROMPT, &mut posting).await {
+        let posted = match tokio::time::timeout(patience, &mut posting).await {
             Ok(posted) => posted,
             Err(_) => {
                 drop(place);

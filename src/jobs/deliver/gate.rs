@@ -26,10 +26,16 @@ const FAILURES: u32 = 5;
 pub(super) const LONGEST_BREAK: Duration = Duration::from_secs(60);
 /// How long the breaker stays open, by how often it opened without a success between.
 const PAUSE: Policy = Policy { initial: Duration::from_secs(5), max: LONGEST_BREAK, give_up_after: None };
+/// How long a request to an endpoint that answers keeps others waiting.
+pub(super) const PROMPT: Duration = Duration::from_millis(250);
+/// How long a request to an endpoint does of which nothing good is known.
+const BRIEF: Duration = Duration::from_millis(20);
 /// How long a message may wait in its handler for room.
 const PATIENCE: Duration = Duration::from_millis(200);
 /// An endpoint that has requests and finished none for so long, and for twice what it usually takes, gets no more of them.
 const STUCK: Duration = Duration::from_secs(1);
+/// Messages that come back in the time that an endpoint has hung, one after the other.
+const STUCK_PIECES: u32 = 16;
 /// Messages that found no room come back over so much time at most.
 const FULL_SPREAD: Duration = Duration::from_secs(30);
 /// Messages that found the breaker open come back over so much time at most after it closes.
@@ -103,6 +109,7 @@ pub(super) struct Pass<'a> {
     endpoint: EndpointId,
     begun: Instant,
     is_probe: bool,
+    patience: Duration,
     report: Report,
 }
 
@@ -110,6 +117,8 @@ struct Gate {
     in_flight: usize,
     window: usize,
     waiting: usize,
+    /// Whether its last request succeeded.
+    is_proven: bool,
     failures: u32,
     trips: u32,
     open_until: Option<Instant>,
@@ -188,7 +197,8 @@ impl Gates {
             gate.last_done = now;
         }
         gate.in_flight += 1;
-        Pass { gates: self, endpoint: endpoint.clone(), begun: now, is_probe, report: Report::Untried }
+        let patience = if gate.is_proven { PROMPT } else { BRIEF };
+        Pass { gates: self, endpoint: endpoint.clone(), begun: now, is_probe, patience, report: Report::Untried }
     }
 
     fn wait(&self, gate: &mut Gate, endpoint: &EndpointId) -> Wait<'_> {
@@ -221,6 +231,7 @@ impl Gate {
             in_flight: 0,
             window: FIRST_WINDOW.min(limit),
             waiting: 0,
+            is_proven: false,
             failures: 0,
             trips: 0,
             open_until: None,
@@ -245,7 +256,12 @@ impl Gate {
     fn spread(&mut self, now: Instant, base: Duration, longest: Duration) -> Duration {
         let front = now + base;
         let parallel = if self.open_until.is_some() { 1 } else { self.window };
-        let gap = self.service.min(LONGEST_GAP) / u32::try_from(parallel).unwrap_or(u32::MAX);
+        let gap = if self.is_stuck(now) {
+            // The longer it hangs, the seldomer its messages come back to see whether it still does.
+            ((now - self.last_done) / STUCK_PIECES).min(LONGEST_GAP)
+        } else {
+            self.service.min(LONGEST_GAP) / u32::try_from(parallel).unwrap_or(u32::MAX)
+        };
         self.next_slot = self.next_slot.max(front) + gap;
         if self.next_slot > front + longest {
             self.next_slot = front + gap;
@@ -254,8 +270,9 @@ impl Gate {
     }
 
     fn settle(&mut self, report: Report, is_probe: bool, took: Duration, gates: &Gates) -> Option<Duration> {
-        self.in_flight -= 1;
         let now = Instant::now();
+        let was_stuck = self.is_stuck(now);
+        self.in_flight -= 1;
         if is_probe {
             self.is_probing = false;
         }
@@ -265,14 +282,15 @@ impl Gate {
         }
         match report {
             Report::Success => {
-                if self.open_until.take().is_some() {
+                if self.open_until.take().is_some() || was_stuck {
                     self.next_slot = now;
                 }
-                (self.failures, self.trips) = (0, 0);
+                (self.is_proven, self.failures, self.trips) = (true, 0, 0);
                 self.window = (self.window + 1).min(gates.limit);
                 None
             }
             Report::Failure { reason } => {
+                self.is_proven = false;
                 self.failures = self.failures.saturating_add(1);
                 self.window = (self.window / 2).max(1);
                 self.reason = reason;
@@ -298,6 +316,11 @@ impl Gate {
 }
 
 impl Pass<'_> {
+    /// How long the request may keep others waiting.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     /// Says what came of the request, and gives the room back.
     pub(super) fn report(mut pass: Self, report: Report) {
         pass.report = report;

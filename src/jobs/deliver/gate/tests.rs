@@ -81,8 +81,15 @@ async fn an_endpoint_that_seems_to_hang_gets_no_more_until_it_finishes_one() {
     let held = go(&gates, &id).await;
     tokio::time::advance(STUCK).await;
     // There is room, but none for an endpoint that says nothing; and it is not asked again all the time.
-    let Entry::Full(after) = gates.enter(&id).await else { panic!("it got another request") };
-    assert!(after >= STUCK, "{after:?}");
+    let back_after = async || match gates.enter(&id).await {
+        Entry::Full(after) => after,
+        _ => panic!("it got another request"),
+    };
+    assert!(back_after().await >= STUCK);
+    // The longer it hangs, the farther apart its messages come back.
+    tokio::time::advance(STUCK * 15).await;
+    let (first, second) = (back_after().await, back_after().await);
+    assert_eq!(second - first, LONGEST_GAP);
     Pass::report(held, Report::Success);
     go(&gates, &id).await;
 }
