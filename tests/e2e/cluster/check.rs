@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::promise::{End, Promise, Seen};
-use super::site::{COMPANY, Cluster, EACH, Node, SENDING, is_taken};
+use super::site::{COMPANY, Cluster, EACH, Node, ORDERED, SENDING, is_taken};
 use crate::support::client::Client;
 use crate::support::say;
 
@@ -39,6 +39,7 @@ impl Cluster {
         self.promised(seen, &stored);
         let overtaken = overtaken(seen, &stored);
         let doubled = self.delivered(&stored, bounds);
+        self.in_order(&stored);
         let done = seen.promises.iter().filter(|it| matches!(it.end, End::Done(_))).count();
         say(&format!(
             "  {} turns begun, {done} read to the end, {} cut by kills before their start; {} resumed and {} repeated on \
@@ -128,7 +129,7 @@ impl Cluster {
         let mut deliveries: HashMap<String, Vec<(String, Value)>> = HashMap::new();
         let mut taken: HashMap<String, usize> = HashMap::new();
         let verifier = standardwebhooks::Webhook::new(&self.secret).unwrap();
-        for request in self.receiver.received() {
+        for request in self.receiver.received().into_iter().filter(|request| request.path != ORDERED) {
             verifier.verify(&request.body, &request.headers).unwrap();
             let (id, body) = (request.header("webhook-id").to_owned(), request.json());
             assert_eq!(body["data"]["company_id"], COMPANY);
@@ -153,6 +154,29 @@ impl Cluster {
         assert!(most <= 1 + cuts, "a webhook was taken {most} times, with {cuts} faults that cut deliveries");
         assert!(doubled <= cuts * SENDING, "{doubled} webhooks doubled, with {cuts} faults that cut deliveries");
         doubled
+    }
+}
+
+impl Cluster {
+    /// The endpoint that wants order took every stored turn, and each conversation's in their order.
+    fn in_order(&self, stored: &HashMap<String, Value>) {
+        let mut taken: HashMap<String, Vec<u64>> = HashMap::new();
+        let mut seen = HashSet::new();
+        let requests = self.receiver.received();
+        for request in requests.iter().filter(|request| request.path == ORDERED && is_taken(request)) {
+            // Again, after a worker died with the answer.
+            if !seen.insert(request.header("webhook-id").to_owned()) {
+                continue;
+            }
+            let data = &request.json()["data"];
+            let conversation = data["conversation_id"].as_str().unwrap().to_owned();
+            taken.entry(conversation).or_default().push(data["sequence"].as_u64().unwrap());
+        }
+        assert_eq!(seen.len(), stored.len(), "the endpoint that wants order took other turns than are stored");
+        for (conversation, sequences) in taken {
+            let whole: Vec<u64> = (1..=sequences.len() as u64).collect();
+            assert_eq!(sequences, whole, "conversation {conversation} came out of order");
+        }
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) fn is_taken(request: &Received) -> bool {
 pub(super) const EACH: usize = 2;
 /// The company of the load.
 pub(super) const COMPANY: &str = "acme";
+/// Where webhooks are posted of which each conversation's come in order.
+pub(super) const ORDERED: &str = "/ordered";
 /// Webhooks that one worker sends at a time.
 pub(super) const SENDING: usize = 8;
 /// One webhook in so many is refused, so that there are always some which wait for another try.
@@ -91,6 +93,8 @@ impl Cluster {
         blocking(|| desk.ok(&["migrate"]));
         let key = blocking(|| desk.company(COMPANY));
         let secret = blocking(|| desk.endpoint(COMPANY, &receiver.url("/hook")));
+        let ordered = receiver.url(ORDERED);
+        blocking(|| desk.ok(&["webhook", "add", "--company", COMPANY, "--url", &ordered, "--order", "ordered"]));
         blocking(|| {
             desk.knowledge(
                 COMPANY,
