@@ -263,6 +263,8 @@ pub struct Jobs {
     pub analytics_concurrency: usize,
     /// How long turns are counted.
     pub analytics_keep: Duration,
+    /// How long what was given up is kept; for ever, if nothing is said.
+    pub keep_dead: Option<Duration>,
     /// Before the first retry.
     pub initial_delay: Duration,
     /// Longest time between two retries.

@@ -61,6 +61,7 @@ pub(super) struct Bus {
     pub(super) url: Option<Secret>,
     pub(super) namespace: String,
     pub(super) redeliver_after_s: f64,
+    pub(super) keep_dead_s: f64,
 }
 
 #[derive(Deserialize)]

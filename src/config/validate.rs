@@ -71,6 +71,7 @@ impl Raw {
         let server = server(self.server, &mut check);
         let auth = auth(self.auth, &server, &mut check);
         let store = backends::store(self.store, &mut check);
+        let keep_dead = check.seconds("bus.keep_dead_s", self.bus.keep_dead_s);
         let bus = backends::bus(self.bus, &store, &mut check);
         let index = backends::index(self.index, &mut check);
         if self.spool.segment_bytes < 65_536 || self.spool.max_bytes < 4 * self.spool.segment_bytes {
@@ -120,6 +121,7 @@ impl Raw {
                 persist_concurrency: check.positive("jobs.persist_concurrency", self.jobs.persist_concurrency),
                 analytics_concurrency: check.positive("jobs.analytics_concurrency", self.jobs.analytics_concurrency),
                 analytics_keep: Duration::from_secs(u64::from(self.jobs.analytics_keep_days) * 86_400),
+                keep_dead: Some(keep_dead).filter(|keep| !keep.is_zero()),
                 initial_delay: check.milliseconds("jobs.initial_delay_ms", self.jobs.initial_delay_ms),
                 max_delay: check.seconds("jobs.max_delay_s", self.jobs.max_delay_s),
             },

@@ -56,6 +56,7 @@ pub(super) fn jobs() -> config::Jobs {
         persist_concurrency: 8,
         analytics_concurrency: 16,
         analytics_keep: Duration::from_secs(400 * 24 * 3600),
+        keep_dead: None,
         initial_delay: Duration::from_millis(500),
         max_delay: Duration::from_secs(60),
     }
@@ -239,6 +240,10 @@ impl Bus for MemoryBus {
     }
 
     async fn sweep(&self) -> Result<u64, bus::Error> {
+        Ok(0)
+    }
+
+    async fn expire(&self, _: OffsetDateTime) -> Result<u64, bus::Error> {
         Ok(0)
     }
 

@@ -22,13 +22,15 @@ use crate::domain::conversation::Conversation;
 use crate::domain::{CompanyScope, ConversationId, Event, SessionId, TurnId, TurnRecord};
 use crate::ports::cluster::Claim;
 use crate::ports::outbox::{self, Outbox};
-use crate::ports::store::ConversationStore;
+use crate::ports::store::{self, ConversationStore};
 use crate::runtime::tasks;
 
 /// How long a request with an `Idempotency-Key` waits for the store to say whether the key is known.
 const KEY_PATIENCE: Duration = Duration::from_millis(500);
 /// Between two looks for a turn that another gateway has begun.
 const LOOK: Duration = Duration::from_millis(50);
+/// A turn so young may run at a gateway whose word of it has not come yet.
+const FRESH: Duration = Duration::from_secs(10);
 /// A claim is as good as none when its turn began so long ago and nobody knows it.
 const STALE: Duration = Duration::from_secs(60);
 
@@ -228,23 +230,47 @@ impl Engine {
     }
 
     /// Finds a turn to be read from an event on: in memory, in the store when it ended long ago, or at another gateway.
-    pub async fn resume(&self, scope: &CompanyScope, id: TurnId, after: usize) -> Option<Found> {
+    ///
+    /// # Errors
+    /// `Unreachable` when it is not found and may be there all the same: the store or the others do not answer, or the turn
+    /// is so young that its gateway may not have told of it yet.
+    pub async fn resume(&self, scope: &CompanyScope, id: TurnId, after: usize) -> Result<Option<Found>, Refused> {
         if let Some(turn) = self.turns.get(scope, id) {
-            return Some(Found::Here(turn.read(after)));
+            return Ok(Some(Found::Here(turn.read(after))));
         }
-        let (stored, holder) = tokio::join!(self.stored(scope, id, after), self.parts.neighbours.holder(scope, id));
+        let (stored, holder) =
+            tokio::join!(self.find_stored(scope, id, after), self.parts.neighbours.holder(scope, id));
         // Where it runs, the numbers of its events are known; from the store they are not.
-        let elsewhere = holder.map(|url| Found::Elsewhere { turn_id: id, url });
-        elsewhere.or(stored.map(Found::Here))
+        if let Ok(Some(url)) = holder {
+            return Ok(Some(Found::Elsewhere { turn_id: id, url }));
+        }
+        match stored {
+            Ok(Some(reader)) => Ok(Some(Found::Here(reader))),
+            Err(_) => Err(Refused::Unreachable),
+            Ok(None) if holder.is_err() => Err(Refused::Unreachable),
+            Ok(None) if self.parts.neighbours.exist() && id.age().is_some_and(|age| age < FRESH) => {
+                Err(Refused::Unreachable)
+            }
+            Ok(None) => Ok(None),
+        }
     }
 
     /// Reads a turn that is stored.
     pub async fn stored(&self, scope: &CompanyScope, id: TurnId, after: usize) -> Option<Reader> {
-        let stored = self.parts.store.turn(scope, id).await.ok()??;
+        self.find_stored(scope, id, after).await.ok()?
+    }
+
+    async fn find_stored(
+        &self,
+        scope: &CompanyScope,
+        id: TurnId,
+        after: usize,
+    ) -> Result<Option<Reader>, store::Error> {
+        let Some(stored) = self.parts.store.turn(scope, id).await? else { return Ok(None) };
         let turn = LiveTurn::of_record(&stored.record, after > 0);
         // The pieces' numbers are forgotten: whoever has some of them begins with the reset, event 5 at the latest.
         let stages = 2 + usize::from(stored.record.language.is_some()) + usize::from(stored.record.intent.is_some());
-        Some(turn.read(if after > 0 { stages } else { 0 }))
+        Ok(Some(turn.read(if after > 0 { stages } else { 0 })))
     }
 
     /// The turn that the same request made before. None makes `turn_id` the one.
@@ -271,7 +297,7 @@ impl Engine {
         // The other gateway says where its turn is just after it has claimed the key.
         let deadline = Instant::now() + self.parts.settings.turn.history_wait;
         loop {
-            if let Some(found) = self.resume(&ask.scope, claim.turn_id, 0).await {
+            if let Ok(Some(found)) = self.resume(&ask.scope, claim.turn_id, 0).await {
                 return Ok(Some(found));
             }
             if Instant::now() >= deadline {

@@ -18,6 +18,8 @@ use super::live::{RequestKey, TurnHead};
 /// How long a question to the others may take.
 const PATIENCE: Duration = Duration::from_millis(300);
 
+/// How long a search for a turn may take that somebody wants to read on: nothing else is waiting for it.
+const SEARCH: Duration = Duration::from_secs(2);
 /// Announcements under way at most. With a database that answers there are a few; beyond these it is no help to ask more of
 /// it, and another gateway that asks for the turn does not find it.
 const ANNOUNCEMENTS: usize = 256;
@@ -78,7 +80,7 @@ impl Neighbours {
     pub(super) async fn claim(&self, scope: &CompanyScope, key: RequestKey<'_>, turn_id: TurnId) -> Option<Claim> {
         let cluster = self.cluster.as_ref()?;
         let claim = Claim { key: key.key.to_owned(), fingerprint: key.fingerprint.to_owned(), turn_id };
-        within("claim", cluster.claim(scope, &claim)).await
+        within(PATIENCE, "claim", cluster.claim(scope, &claim)).await
     }
 
     /// Gives a claim up, behind the answer, for a turn that did not begin.
@@ -93,10 +95,13 @@ impl Neighbours {
     }
 
     /// Where another gateway is asked for a turn, if one has it.
-    pub(super) async fn holder(&self, scope: &CompanyScope, turn: TurnId) -> Option<String> {
-        let cluster = self.cluster.as_ref()?;
-        let found = within("whereabouts", cluster.whereabouts(scope, turn)).await??;
-        found.url.filter(|url| self.own_url.as_ref() != Some(url))
+    ///
+    /// # Errors
+    /// When the others are not heard of in time.
+    pub(super) async fn holder(&self, scope: &CompanyScope, turn: TurnId) -> Result<Option<String>, Unheard> {
+        let Some(cluster) = &self.cluster else { return Ok(None) };
+        let found = within(SEARCH, "whereabouts", cluster.whereabouts(scope, turn)).await.ok_or(Unheard)?;
+        Ok(found.and_then(|found| found.url).filter(|url| self.own_url.as_ref() != Some(url)))
     }
 
     /// The turn of a conversation that began last before a turn of it, anywhere.
@@ -110,18 +115,19 @@ impl Neighbours {
         turn: TurnId,
     ) -> Result<Option<Whereabouts>, Unheard> {
         let Some(cluster) = &self.cluster else { return Ok(None) };
-        within("turn_before", cluster.turn_before(scope, conversation, turn)).await.ok_or(Unheard)
+        within(PATIENCE, "turn_before", cluster.turn_before(scope, conversation, turn)).await.ok_or(Unheard)
     }
 }
 
 async fn within<T>(
+    patience: Duration,
     operation: &'static str,
     asked: impl Future<Output = Result<T, crate::ports::store::Error>>,
 ) -> Option<T> {
-    let reason = match tokio::time::timeout(PATIENCE, asked).await {
+    let reason = match tokio::time::timeout(patience, asked).await {
         Ok(Ok(answer)) => return Some(answer),
         Ok(Err(error)) => error.to_string(),
-        Err(_) => format!("no answer within {} ms", PATIENCE.as_millis()),
+        Err(_) => format!("no answer within {} ms", patience.as_millis()),
     };
     metrics::counter!("turnpike_cluster_errors_total", "operation" => operation).increment(1);
     tracing::debug!(operation, reason, "the other gateways are not heard of");

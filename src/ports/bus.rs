@@ -178,7 +178,7 @@ pub struct Account {
     pub dead: u64,
     /// Messages waiting, for their turn or for a retry, and messages being worked on.
     pub pending: u64,
-    /// Messages removed because their company was.
+    /// Messages removed because their company or conversation was, or because they were dead for too long.
     pub erased: u64,
     /// Milliseconds that the oldest waiting message has waited.
     pub oldest_ms: Option<u64>,
@@ -258,6 +258,12 @@ pub trait Bus: Send + Sync {
     /// # Errors
     /// When the bus cannot be reached.
     async fn sweep(&self) -> Result<u64, Error>;
+
+    /// Removes dead letters that died before a moment. Says how many.
+    ///
+    /// # Errors
+    /// When the bus cannot be reached.
+    async fn expire(&self, before: OffsetDateTime) -> Result<u64, Error>;
 
     /// Removes a company's messages from all queues and dead letters. Says how many.
     ///

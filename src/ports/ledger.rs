@@ -106,6 +106,12 @@ pub trait Ledger: Send + Sync {
         due_at: OffsetDateTime,
     ) -> Result<Vec<(Queue, Message)>, Error>;
 
+    /// Removes messages that were given up before a moment. Says how many.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    async fn expire(&self, before: OffsetDateTime) -> Result<u64, Error>;
+
     /// Removes a company's messages. Says how many were not done.
     ///
     /// # Errors

@@ -102,6 +102,9 @@ impl Workers {
                     let (webhooks, jobs) = (&settings.webhooks, &settings.jobs);
                     let deliver = Deliver::new(directory, log, Arc::new(sender), share, webhooks, jobs);
                     tasks::spawn("sweep", sweep(Arc::clone(&bus), stop.clone()));
+                    if let Some(keep) = settings.jobs.keep_dead {
+                        tasks::spawn("forget", forget(Arc::clone(&bus), keep, stop.clone()));
+                    }
                     tasks::spawn("deliver", runner::run(Arc::new(deliver), bus, stop))
                 }
                 JobKind::Analytics => {
@@ -146,6 +149,20 @@ async fn shared(cluster: Arc<dyn Cluster>, share: Share, stop: CancellationToken
             Err(error) => tracing::debug!(%error, "the workers that deliver cannot be counted"),
         }
         if tokio::time::timeout(COUNT, stop.cancelled()).await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// Removes what was given up long ago, now and every hour.
+async fn forget(bus: Arc<dyn Bus>, keep: Duration, stop: CancellationToken) {
+    loop {
+        match bus.expire(OffsetDateTime::now_utc() - keep).await {
+            Ok(0) => {}
+            Ok(messages) => tracing::info!(messages, "messages that were given up long ago were forgotten"),
+            Err(error) => tracing::warn!(%error, "what was given up long ago could not be removed; tried again"),
+        }
+        if tokio::time::timeout(EXPIRE, stop.cancelled()).await.is_ok() {
             return;
         }
     }

@@ -88,6 +88,10 @@ impl Bus for Memory {
         Ok(0)
     }
 
+    async fn expire(&self, _: OffsetDateTime) -> Result<u64, bus::Error> {
+        Ok(0)
+    }
+
     async fn erase(&self, _: &CompanyScope) -> Result<u64, bus::Error> {
         Ok(0)
     }

@@ -47,7 +47,7 @@ macro_rules! bus_contract {
                 waits_for_the_next_message gives_each_message_to_one_taker gives_again_what_was_dropped
                 survives_a_taker_that_goes_away counts_failed_tries does_not_count_a_deferral
                 holds_up_no_short_delay_behind_a_long_one publishes_follow_ups_with_done
-                gives_up_and_lists_dead_letters lists_dead_letters_by_queue_and_limit
+                gives_up_and_lists_dead_letters lists_dead_letters_by_queue_and_limit forgets_dead_letters_in_time
                 redrives_all_or_one_with_tries_forgotten erases_one_company_everywhere
                 erases_what_is_read_ahead_or_in_work erases_what_tells_of_turns carries_bodies_of_megabytes says_that_it_can_be_asked
                 $($books)*
@@ -371,6 +371,22 @@ async fn balances_at_every_step(bus: Arc<dyn Bus>) {
     expect(4, 1, 1, 2).await;
     bus.redrive(None, None).await.unwrap();
     expect(4, 1, 0, 3).await;
+}
+
+async fn forgets_dead_letters_in_time(bus: Arc<dyn Bus>) {
+    bus.publish(&[message("conversation.updated", "comp_a", "one"), message("conversation.updated", "comp_a", "two")])
+        .await
+        .unwrap();
+    take(&*bus, Queue::Deliver).await.settle(dead("no")).await.unwrap();
+    assert_eq!(bus.expire(OffsetDateTime::now_utc() - Duration::from_secs(60)).await.unwrap(), 0);
+    assert_eq!(bus.dead_letters(None, 10).await.unwrap().len(), 1);
+    assert_eq!(bus.expire(OffsetDateTime::now_utc() + Duration::from_secs(60)).await.unwrap(), 1);
+    assert_eq!(bus.dead_letters(None, 10).await.unwrap(), []);
+    let deliver = account(&*bus, Queue::Deliver).await;
+    assert_eq!((deliver.accepted, deliver.dead, deliver.erased, deliver.pending), (2, 0, 1, 1));
+    assert!(deliver.balances());
+    assert_eq!(bus.redrive(None, None).await.unwrap(), 0);
+    assert_eq!(take_and_finish(&*bus, Queue::Deliver).await.body, "two");
 }
 
 async fn says_how_long_the_oldest_has_waited(bus: Arc<dyn Bus>) {

@@ -14,12 +14,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use rusqlite_migration::{M, Migrations};
+use time::OffsetDateTime;
 use uuid::Uuid;
 
 use self::shelf::Shelf;
 use self::tables::{Clock, Entry};
 use self::taken::TakenMessage;
-use crate::adapters::sqlite::{self, Database, Options};
+use crate::adapters::sqlite::{self, Database, Options, nanos_of};
 use crate::domain::CompanyScope;
 use crate::ports::bus::{Account, Bus, DeadLetter, Error, Message, Queue, Taken, Turns};
 
@@ -111,6 +112,11 @@ impl Bus for EmbeddedBus {
 
     async fn sweep(&self) -> Result<u64, Error> {
         Ok(0)
+    }
+
+    async fn expire(&self, before: OffsetDateTime) -> Result<u64, Error> {
+        let before = nanos_of(before)?;
+        Ok(self.database.write(move |connection| tables::expire(connection, before)).await?)
     }
 
     async fn erase(&self, scope: &CompanyScope) -> Result<u64, Error> {

@@ -27,6 +27,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use time::OffsetDateTime;
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
@@ -206,6 +207,10 @@ impl Bus for RabbitBus {
 
     /// Looks through all queues. What other processes hold at the moment is not seen: their jobs find that the company is
     /// gone.
+    async fn expire(&self, before: OffsetDateTime) -> Result<u64, Error> {
+        self.shared.expire(before).await
+    }
+
     async fn erase(&self, scope: &CompanyScope) -> Result<u64, Error> {
         let booked = self.shared.ledger.erase(scope).await.map_err(ledger_error)?;
         let company = scope.company().as_str();

@@ -80,7 +80,7 @@ async fn feedback(
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "comment_too_long", detail));
     }
     let id: TurnId = turn_id.parse().map_err(|_| Problem::not_found("turn"))?;
-    let reader = match app.engine.resume(&caller.scope, id, 0).await {
+    let reader = match app.engine.resume(&caller.scope, id, 0).await? {
         Some(Found::Here(reader)) => reader,
         Some(Found::Elsewhere { .. }) => reading::stored_in_time(&app, &caller.scope, id, 0).await?,
         None => return Err(Problem::not_found("turn")),

@@ -139,7 +139,7 @@ async fn stream_by_address(
         let caller = app.gate.admit_page(&headers, keyed.key.as_deref(), company).await?;
         let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(chunks::place_of);
         let Some((turn, after)) = last else { return begin(&app, &headers, caller, asked).await };
-        let found = app.engine.resume(&caller.scope, turn, after).await;
+        let found = app.engine.resume(&caller.scope, turn, after).await?;
         reading::reader(&app, &caller.scope, found.ok_or_else(|| Problem::not_found("turn"))?).await
     };
     match opened.await {

@@ -276,7 +276,7 @@ async fn resume(
         None => query.last_event_id.unwrap_or(0),
     };
     let id: TurnId = turn_id.parse().map_err(|_| Problem::not_found("turn"))?;
-    let found = app.engine.resume(&caller.scope, id, after).await.ok_or_else(|| Problem::not_found("turn"))?;
+    let found = app.engine.resume(&caller.scope, id, after).await?.ok_or_else(|| Problem::not_found("turn"))?;
     answer(&app, &caller.scope, &headers, found, after).await
 }
 
@@ -329,7 +329,7 @@ async fn stop(
     let id: TurnId = turn_id.parse().map_err(|_| Problem::not_found("turn"))?;
     let was_running = match app.engine.turns().get(&caller.scope, id) {
         Some(turn) => turn.stop(),
-        None => match app.engine.resume(&caller.scope, id, 0).await {
+        None => match app.engine.resume(&caller.scope, id, 0).await? {
             Some(Found::Here(_)) => false,
             Some(Found::Elsewhere { url, .. }) => {
                 let client = relay::Client { scope: &caller.scope, headers: &headers };

@@ -16,8 +16,8 @@ use crate::ports::store::Error;
 
 /// How long a delivery waits here.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// Between two looks.
-const LOOK: Duration = Duration::from_millis(20);
+/// Between the first two looks; each time twice as long.
+const LOOK: Duration = Duration::from_millis(15);
 /// Until it comes back when it did not wait long enough.
 const SOON: Duration = Duration::from_millis(250);
 /// What should have been tried so long ago has been lost on its way, and is not waited for.
@@ -43,7 +43,7 @@ pub(super) async fn wait(
     scope: &CompanyScope,
     it: Waiting<'_>,
 ) -> Result<Option<Duration>, Error> {
-    let patience = Instant::now() + PATIENCE;
+    let (patience, mut look) = (Instant::now() + PATIENCE, LOOK);
     loop {
         let now = OffsetDateTime::now_utc();
         let ahead = deliveries.ahead(scope, it.endpoint, it.place, now - LOST).await?;
@@ -61,6 +61,7 @@ pub(super) async fn wait(
         if due > PATIENCE || Instant::now() > patience {
             return Ok(Some(due.max(SOON)));
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(look).await;
+        look *= 2;
     }
 }

@@ -200,6 +200,16 @@ impl Ledger for MemoryLedger {
             .collect())
     }
 
+    async fn expire(&self, before: OffsetDateTime) -> Result<u64, Error> {
+        let mut state = self.state.lock();
+        let State { entries, erased, .. } = state.here()?;
+        let is_over = |entry: &mut Entry| entry.death.as_ref().is_some_and(|(_, _, at)| *at < before);
+        let gone = entries.extract_if(.., is_over).inspect(|entry| {
+            *erased.entry(entry.queue.name()).or_default() += 1;
+        });
+        Ok(gone.count() as u64)
+    }
+
     async fn erase(&self, scope: &CompanyScope) -> Result<u64, Error> {
         let mut state = self.state.lock();
         let State { entries, erased, .. } = state.here()?;

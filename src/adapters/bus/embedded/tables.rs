@@ -234,6 +234,18 @@ pub(super) fn erase(connection: &Connection, company: &CompanyId) -> Result<u64,
     Ok(all as u64)
 }
 
+/// Deletes dead letters that died before a moment, and says how many.
+pub(super) fn expire(connection: &Connection, before: i64) -> Result<u64, Error> {
+    let mut all = 0;
+    for queue in Queue::ALL {
+        let sql = "DELETE FROM dead_letters WHERE queue = ? AND died_at < ?";
+        let erased = connection.prepare_cached(sql)?.execute(params![queue.name(), before])?;
+        count(connection, queue, Counts { erased, ..Counts::default() })?;
+        all += erased;
+    }
+    Ok(all as u64)
+}
+
 /// Deletes the messages that tell of turns, dead or alive, and says how many.
 pub(super) fn erase_turns(connection: &Connection, company: &CompanyId, turns: Turns) -> Result<u64, Error> {
     let mut all = 0;

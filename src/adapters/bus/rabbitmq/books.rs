@@ -115,6 +115,17 @@ impl Shared {
         Ok((letters.len() + given_up.len()) as u64)
     }
 
+    /// Removes dead letters that died before a moment. What the server itself gave up says no time and stays.
+    pub(super) async fn expire(&self, before: OffsetDateTime) -> Result<u64, Error> {
+        let expired = self.ledger.expire(before).await.map_err(ledger_error)?;
+        self.scan(&self.names.dead(), |envelope| match envelope.died_at {
+            Some(died_at) if died_at < before => Found::Remove,
+            _ => Found::Keep,
+        })
+        .await?;
+        Ok(expired)
+    }
+
     /// Removes messages, told by their company and body, from all queues. Says how many, each counted where it is known.
     pub(super) async fn erase_everywhere(&self, is_gone: &(dyn Fn(&str, &[u8]) -> bool + Sync)) -> Result<u64, Error> {
         let mut erased = 0;

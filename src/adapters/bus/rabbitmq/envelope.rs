@@ -62,6 +62,8 @@ pub(super) struct Envelope {
     pub(super) deliveries: u64,
     /// The queue that gave it up and the reason, of a dead letter of ours.
     pub(super) is_buried: bool,
+    /// When it was given up, if it is one.
+    pub(super) died_at: Option<OffsetDateTime>,
     /// The queue that it was in when the server itself gave it up.
     pub(super) given_up_by: Option<String>,
 }
@@ -160,6 +162,7 @@ impl Envelope {
             is_booked: headers.contains_key(BOOKED),
             deliveries: number(DELIVERIES).and_then(|count| count.try_into().ok()).unwrap_or_default(),
             is_buried: headers.contains_key(DEAD[0]),
+            died_at: headers.inner().get(DEAD[2]).and_then(time_of),
             given_up_by: text("x-first-death-queue"),
         }
     }
@@ -202,6 +205,12 @@ fn text_of(value: &AMQPValue) -> Option<String> {
         AMQPValue::ShortString(text) => Some(text.to_string()),
         _ => None,
     }
+}
+
+/// The time in a header.
+fn time_of(value: &AMQPValue) -> Option<OffsetDateTime> {
+    let AMQPValue::Timestamp(seconds) = value else { return None };
+    OffsetDateTime::from_unix_timestamp(i64::try_from(*seconds).ok()?).ok()
 }
 
 fn number_of(value: &AMQPValue) -> Option<i64> {

@@ -126,8 +126,13 @@ impl Deliveries for MongoStore {
             let deliveries = self.collection(DELIVERIES).await?;
             let fields = doc! { "next_attempt_ns": 1 };
             let pending = deliveries.find_one(pending).sort(doc! { "position": 1 }).projection(fields).await?;
-            let last =
-                deliveries.find_one(last).sort(doc! { "position": -1 }).projection(doc! { "sequence": 1 }).await?;
+            // Who has to wait in any case does not ask for what.
+            let last = match pending {
+                Some(_) => None,
+                None => {
+                    deliveries.find_one(last).sort(doc! { "position": -1 }).projection(doc! { "sequence": 1 }).await?
+                }
+            };
             Ok((pending, last))
         });
         let (pending, last) = found.await?;

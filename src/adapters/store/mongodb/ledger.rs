@@ -193,6 +193,14 @@ impl Ledger for MongoStore {
         }
     }
 
+    async fn expire(&self, before: OffsetDateTime) -> Result<u64, Error> {
+        let over = doc! { "state": DEAD, "at": { "$lt": date_of(before)? } };
+        let expired = self.call_within(LONG, "ledger_expire", async {
+            Ok(self.collection(LEDGER).await?.update_many(over, erased()).await?)
+        });
+        Ok(expired.await?.modified_count)
+    }
+
     async fn erase(&self, scope: &CompanyScope) -> Result<u64, Error> {
         let company = scope.company().as_str();
         self.call_within(LONG, "ledger_erase", async {

@@ -138,6 +138,9 @@ impl Deliveries for SqliteStore {
                 params![company.as_str(), conversation, endpoint.as_str(), sequence, rank, since],
                 |row| Ok(row.get(0)?),
             )?;
+            if let Some(due) = pending {
+                return Ok(Ahead { pending: Some(time_of(due)?), last_known: None });
+            }
             let last: Option<i64> = one(
                 connection,
                 "SELECT sequence FROM deliveries WHERE company_id = ? AND conversation_id = ? AND endpoint_id = ? \
@@ -146,7 +149,7 @@ impl Deliveries for SqliteStore {
                 |row| Ok(row.get(0)?),
             )?;
             let last_known = last.map(sqlite::unsigned).transpose()?;
-            Ok(Ahead { pending: pending.map(time_of).transpose()?, last_known })
+            Ok(Ahead { pending: None, last_known })
         };
         Ok(self.database.read(read).await?)
     }

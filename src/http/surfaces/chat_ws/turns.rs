@@ -70,7 +70,7 @@ pub(super) fn asked(app: Arc<App>, admission: Admission, chat: Chat) -> Frames {
 pub(super) fn resumed(app: Arc<App>, admission: Admission, id: TurnId, after: usize) -> Frames {
     let opened = async move {
         let caller = admission.admit(&app).await?;
-        let found = app.engine.resume(&caller.scope, id, after).await.ok_or_else(|| Problem::not_found("turn"))?;
+        let found = app.engine.resume(&caller.scope, id, after).await?.ok_or_else(|| Problem::not_found("turn"))?;
         open(&app, &admission, &caller.scope, found, after, None).await
     };
     frames(opened, Some(("turn_id", id.to_string())))
@@ -86,7 +86,7 @@ pub(super) async fn stop(app: &App, admission: &Admission, id: TurnId) -> Result
         turn.stop();
         return Ok(());
     }
-    match app.engine.resume(&scope, id, 0).await {
+    match app.engine.resume(&scope, id, 0).await? {
         Some(Found::Here(_)) => Ok(()),
         Some(Found::Elsewhere { url, .. }) => {
             let client = relay::Client { scope: &scope, headers: &admission.headers };
