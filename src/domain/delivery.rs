@@ -237,6 +237,7 @@ pub struct Filter {
 
 /// How an endpoint does.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+#[schema(as = EndpointHealth)]
 pub struct Health {
     /// Deliveries on their way.
     pub pending: u64,

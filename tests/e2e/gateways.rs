@@ -132,6 +132,36 @@ async fn a_key_stands_for_one_turn_at_both_gateways() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_a_gateway_took_and_died_with_is_not_lost() {
+    let Some(pair) = Pair::start("a_key_that_a_gateway_took_and_died_with_is_not_lost", "echo").await else { return };
+    let (one, other) = pair.clients();
+    let ask =
+        async |client: &Client, key: &str| client.ask_with("How much is it?", "s-1", &[("idempotency-key", key)]).await;
+    let mut first = one.turn(ask(&one, "key-0").await);
+    first.rest().await;
+    // The same claim under other keys, for turns of which nothing else was ever written.
+    let client = mongodb::Client::with_uri_str(&pair.mongodb).await.unwrap();
+    let claims = client.database(&pair.name).collection::<mongodb::bson::Document>("claims");
+    let mut claim = claims.find_one(mongodb::bson::doc! { "_id": "acme/key-0" }).await.unwrap().unwrap();
+    let began = |seconds_ago: u64| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, now - seconds_ago, 0)).to_string()
+    };
+    let (fresh, stale) = (began(0), began(90));
+    for (key, turn) in [("key-fresh", &fresh), ("key-stale", &stale)] {
+        claim.extend(mongodb::bson::doc! { "_id": format!("acme/{key}"), "key": key, "turn_id": turn.as_str() });
+        claims.insert_one(&claim).await.unwrap();
+    }
+    // Whoever took the key a moment ago may say yet where its turn is.
+    let refused = ask(&other, "key-fresh").await;
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.json::<Value>().await.unwrap()["code"], "turn_unreachable");
+    let mut run = other.turn(ask(&other, "key-stale").await);
+    run.rest().await;
+    assert!(run.find("done").is_some() && run.turn_id() != stale, "{:?}", run.seen);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_goes_on_and_stops_at_the_other_gateway() {
     let Some(pair) = Pair::start("a_stream_goes_on_and_stops_at_the_other_gateway", "slow").await else { return };
     let (one, other) = pair.clients();

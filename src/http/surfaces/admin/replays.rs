@@ -39,6 +39,7 @@ struct NewReplay {
     endpoint_id: Option<EndpointId>,
     /// That stand so: `dead` and `discarded` unless this says otherwise. What is on its way is left alone in any case.
     #[serde(default)]
+    #[schema(value_type = Vec<State>)]
     states: BTreeSet<State>,
     /// Of one type of event.
     event_type: Option<String>,
@@ -145,11 +146,21 @@ async fn begin(
         id: None,
         from: wanted.from,
         until: wanted.until,
-        from_sequence: wanted.from_sequence,
-        until_sequence: wanted.until_sequence,
+        from_sequence: sequence("from_sequence", wanted.from_sequence)?,
+        until_sequence: sequence("until_sequence", wanted.until_sequence)?,
     };
     let replay = replays::begin(&app, &caller.scope, filter).await?;
     Ok((StatusCode::ACCEPTED, Json(replay.into())))
+}
+
+/// The number of a turn, which no store keeps beyond what the schema says.
+fn sequence(name: &str, number: Option<u64>) -> Result<Option<u64>, Problem> {
+    match number {
+        Some(number) if i64::try_from(number).is_err() => {
+            Err(Problem::bad_request("invalid_sequence", format!("`{name}` is larger than any turn's number")))
+        }
+        number => Ok(number),
+    }
 }
 
 /// Ask for a replay
