@@ -145,7 +145,7 @@ async fn keeps_a_delivery_as_it_was_opened(log: &Log) {
 
 async fn opens_a_delivery_once(log: &Log) {
     let (company, parcel) = (scope("comp_a"), parcel("comp_a", 1));
-    open(log, &[parcel.clone()]).await;
+    open(log, std::slice::from_ref(&parcel)).await;
     let done = standing(State::Delivered, 1, now(), None);
     log.deliveries.note(&company, parcel.delivery.id, &done, None).await.unwrap();
     let again: Vec<_> = (0..8).map(|_| open(log, std::slice::from_ref(&parcel))).collect();
@@ -402,7 +402,7 @@ async fn keeps_replays_and_their_end(log: &Log) {
         log.deliveries.add_replay(&company, it, later()).await.unwrap();
     }
     assert_eq!(log.deliveries.replays(&company, 10).await.unwrap(), [two.clone(), one.clone()]);
-    assert_eq!(log.deliveries.replays(&company, 1).await.unwrap(), [two.clone()]);
+    assert_eq!(log.deliveries.replays(&company, 1).await.unwrap(), std::slice::from_ref(&two));
     let on = Replay { replayed: 100, skipped: 3, updated_at: now(), ..one.clone() };
     log.deliveries.put_replay(&company, &on).await.unwrap();
     assert_eq!(log.deliveries.replay(&company, one.id).await.unwrap(), Some(on.clone()));

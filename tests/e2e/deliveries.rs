@@ -150,9 +150,10 @@ async fn what_died_or_was_missed_while_disabled_is_replayed_and_what_arrived_is_
 #[tokio::test(flavor = "multi_thread")]
 async fn an_ordered_endpoint_gets_each_conversation_in_order_whatever_fails() {
     let tries = AtomicUsize::new(0);
-    let receiver =
-        Receiver::start(move |_| Act::status(if tries.fetch_add(1, Ordering::SeqCst) % 3 == 0 { 503 } else { 200 }))
-            .await;
+    let receiver = Receiver::start(move |_| {
+        Act::status(if tries.fetch_add(1, Ordering::SeqCst).is_multiple_of(3) { 503 } else { 200 })
+    })
+    .await;
     let site = Site::new("[webhooks]\ninitial_delay_s = 0.05\nmax_delay_s = 0.3\n");
     let key = site.company("acme");
     let url = receiver.url("/hook");

@@ -190,7 +190,7 @@ fn page<T>(
 
 fn delivery(company: &CompanyId, row: &Row<'_>) -> Result<Delivery, Error> {
     let text = |index: usize| row.get::<_, String>(index);
-    let time = |index: usize| Ok::<_, Error>(row.get::<_, Option<i64>>(index)?.map(time_of).transpose()?);
+    let time = |index: usize| row.get::<_, Option<i64>>(index)?.map(time_of).transpose();
     Ok(Delivery {
         id: text_id(&text(0)?)?,
         company_id: company.clone(),
@@ -267,7 +267,7 @@ pub(super) fn health(connection: &Connection, company: &CompanyId, endpoint: &En
     let sql = "SELECT failing_since, last_success_at, last_failure_at, last_failure, open_until FROM endpoint_health \
                WHERE company_id = ? AND endpoint_id = ?";
     let times = one(connection, sql, whose, |row| {
-        let time = |index: usize| Ok::<_, Error>(row.get::<_, Option<i64>>(index)?.map(time_of).transpose()?);
+        let time = |index: usize| row.get::<_, Option<i64>>(index)?.map(time_of).transpose();
         Ok((time(0)?, time(1)?, time(2)?, row.get(3)?, time(4)?))
     })?;
     if let Some((failing_since, last_success_at, last_failure_at, last_failure, open_until)) = times {
