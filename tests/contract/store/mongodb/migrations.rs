@@ -74,7 +74,7 @@ async fn every_collection_of_a_company_can_be_sharded_by_it() {
             assert!(!is_unique || first == "company_id", "{name}: unique by {:?}", index.keys);
         }
     }
-    assert_eq!(sharded, 8);
+    assert_eq!(sharded, 11);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
