@@ -39,7 +39,9 @@ impl Cluster {
         self.promised(seen, &stored);
         let overtaken = overtaken(seen, &stored);
         let doubled = self.delivered(&stored, bounds);
-        self.in_order(&stored);
+        if self.is_ordered {
+            self.in_order(&stored);
+        }
         let done = seen.promises.iter().filter(|it| matches!(it.end, End::Done(_))).count();
         say(&format!(
             "  {} turns begun, {done} read to the end, {} cut by kills before their start; {} resumed and {} repeated on \

@@ -12,7 +12,8 @@ const EVENTS: u64 = 260;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_promised_is_lost_when_gateways_and_workers_are_killed() {
-    let Some(cluster) = Cluster::start("kills", "").await else { return };
+    let Some(mut cluster) = Cluster::start("kills", "").await else { return };
+    cluster.wants_order();
     let kills = number_of("TURNPIKE_KILLS", KILLS);
     let habits = Habits { resumes: true, repeats: true };
     let seen = under_load(&cluster, habits, async |pulse| {

@@ -47,6 +47,8 @@ pub(super) struct Cluster {
     pub(super) secret: String,
     /// A place to run commands from.
     pub(super) desk: Site,
+    /// Whether an endpoint wants each conversation in order.
+    pub(super) is_ordered: bool,
     name: &'static str,
 }
 
@@ -65,6 +67,14 @@ impl Lines {
 }
 
 impl Cluster {
+    /// Adds an endpoint that wants each conversation in order.
+    pub(super) fn wants_order(&mut self) {
+        let ordered = self.receiver.url(ORDERED);
+        let add = ["webhook", "add", "--company", COMPANY, "--url", &ordered, "--order", "ordered"];
+        blocking(|| self.desk.ok(&add));
+        self.is_ordered = true;
+    }
+
     /// Starts one, or says what is missing. `config` is put over the settings of all processes.
     pub(super) async fn start(name: &'static str, config: &str) -> Option<Self> {
         let mongo = OwnServer::mongodb()?;
@@ -93,8 +103,6 @@ impl Cluster {
         blocking(|| desk.ok(&["migrate"]));
         let key = blocking(|| desk.company(COMPANY));
         let secret = blocking(|| desk.endpoint(COMPANY, &receiver.url("/hook")));
-        let ordered = receiver.url(ORDERED);
-        blocking(|| desk.ok(&["webhook", "add", "--company", COMPANY, "--url", &ordered, "--order", "ordered"]));
         blocking(|| {
             desk.knowledge(
                 COMPANY,
@@ -117,6 +125,7 @@ impl Cluster {
             key,
             secret,
             desk,
+            is_ordered: false,
             name,
         })
     }
