@@ -50,7 +50,9 @@ async fn a_receiver_without_http_2_is_spoken_to_over_a_kept_connection() {
         let answer = sender.post(request(receiver.url("127.0.0.1", "/"))).await.result.unwrap();
         assert_eq!((answer.status, answer.http_version), (204, "HTTP/1.1"));
     }
-    assert_eq!((receiver.requests(), receiver.connections()), (20, 1));
+    assert_eq!(receiver.requests(), 20);
+    // A request that is made before the last one's connection is back at its place opens another.
+    assert!(receiver.connections() <= 5, "{} connections", receiver.connections());
 }
 
 #[tokio::test(flavor = "multi_thread")]
