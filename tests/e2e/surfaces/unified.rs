@@ -76,7 +76,9 @@ async fn feedback_becomes_one_event() {
     let ids: Vec<&str> = events.iter().map(|event| event["id"].as_str().unwrap()).collect();
     assert_eq!(events.len(), 3, "{events:?}");
     assert!(ids[0] == ids[1] && ids[1] != ids[2], "{ids:?}");
-    assert_eq!((&events[0]["data"], &events[0]["subject"]), (&said, &json!(turn.turn_id())));
+    let (data, turn_id) = (&events[0]["data"], json!(turn.turn_id()));
+    assert_eq!((&data["rating"], &data["comment"], &data["turn_id"]), (&said["rating"], &said["comment"], &turn_id));
+    assert_eq!((&events[0]["subject"], &data["company_id"]), (&turn_id, &json!("acme")));
     for (path, body, status) in [
         (path.as_str(), json!({"rating": "sideways"}), 400),
         (path.as_str(), json!({"rating": "up", "comment": "x".repeat(3000)}), 413),
