@@ -16,6 +16,8 @@ use crate::domain::{CompanyScope, ConversationId, EndpointId};
 pub struct Ahead {
     /// When the one that is next in line before it is to be tried, if one is on its way.
     pub pending: Option<OffsetDateTime>,
+    /// How many turns before its own that one is.
+    pub behind: u64,
     /// The last turn before its own of which anything is known. It is told when nothing is on its way.
     pub last_known: Option<u64>,
 }

@@ -18,8 +18,11 @@ use crate::ports::store::Error;
 const PATIENCE: Duration = Duration::from_millis(300);
 /// Between the first two looks; each time twice as long.
 const LOOK: Duration = Duration::from_millis(15);
-/// Until it comes back when it did not wait long enough.
+/// Until it comes back when it did not wait long enough, and for each turn more before its own as much again: in a long line
+/// few come at a time, and leave the job's permits to those whose turn it is.
 const SOON: Duration = Duration::from_millis(250);
+/// It comes back after so long at the latest, unless the one before it has a later time.
+const LATEST: Duration = Duration::from_secs(30);
 /// What should have been tried so long ago has been lost on its way, and is not waited for.
 const LOST: Duration = Duration::from_secs(3600);
 /// How long a delivery waits for word of a turn that is missing between its own and one that is known.
@@ -58,8 +61,9 @@ pub(super) async fn wait(
         }
         // One that failed has a time; before that there is nothing to look for.
         let due = ahead.pending.map_or(SOON, |due| Duration::try_from(due - now).unwrap_or_default());
-        if due > PATIENCE || Instant::now() > patience {
-            return Ok(Some(due.max(SOON)));
+        if due > PATIENCE || ahead.behind > 1 || Instant::now() > patience {
+            let behind = u32::try_from(ahead.behind).unwrap_or(u32::MAX).max(1);
+            return Ok(Some(due.max(SOON.saturating_mul(behind).min(LATEST))));
         }
         tokio::time::sleep(look).await;
         look *= 2;

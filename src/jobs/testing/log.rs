@@ -109,6 +109,7 @@ impl Deliveries for MemoryLog {
             ahead.last_known = ahead.last_known.max(it.sequence.filter(|&sequence| sequence < place.sequence));
             if it.standing.state == State::Pending && it.place().unwrap().position() < place.position() {
                 ahead.pending = it.standing.next_attempt_at;
+                ahead.behind = place.sequence - it.sequence.unwrap_or_default();
             }
         }
         Ok(ahead)

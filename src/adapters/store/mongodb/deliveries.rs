@@ -124,7 +124,7 @@ impl Deliveries for MongoStore {
         last.insert("sequence", doc! { "$lt": signed(place.sequence)? });
         let found = self.call("deliveries_ahead", async {
             let deliveries = self.collection(DELIVERIES).await?;
-            let fields = doc! { "next_attempt_ns": 1 };
+            let fields = doc! { "next_attempt_ns": 1, "sequence": 1 };
             let pending = deliveries.find_one(pending).sort(doc! { "position": 1 }).projection(fields).await?;
             // Who has to wait in any case does not ask for what.
             let last = match pending {
@@ -137,8 +137,10 @@ impl Deliveries for MongoStore {
         });
         let (pending, last) = found.await?;
         let last_known = last.map(|last| count_in(&last, "sequence")).transpose()?;
-        let due = pending.and_then(|pending| pending.get_i64("next_attempt_ns").ok());
-        Ok(Ahead { pending: due.map(|due| nanos_to_time(due.into())).transpose()?, last_known })
+        let due = pending.as_ref().and_then(|pending| pending.get_i64("next_attempt_ns").ok());
+        let first = pending.map(|pending| count_in(&pending, "sequence")).transpose()?;
+        let behind = first.map_or(0, |first| place.sequence.saturating_sub(first));
+        Ok(Ahead { pending: due.map(|due| nanos_to_time(due.into())).transpose()?, behind, last_known })
     }
 
     async fn reopen(

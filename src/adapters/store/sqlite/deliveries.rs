@@ -130,16 +130,17 @@ impl Deliveries for SqliteStore {
         let (sequence, rank, since) = (sqlite::signed(place.sequence)?, place.rank, nanos_of(since)?);
         let read = move |connection: &Connection| {
             let conversation = place.conversation_id.to_string();
-            let pending: Option<i64> = one(
+            let pending: Option<(i64, i64)> = one(
                 connection,
-                "SELECT next_attempt_at FROM deliveries WHERE company_id = ? AND conversation_id = ? AND endpoint_id = ? \
+                "SELECT next_attempt_at, sequence FROM deliveries WHERE company_id = ? AND conversation_id = ? AND endpoint_id = ? \
                  AND (sequence, rank) < (?, ?) AND state = 'pending' AND next_attempt_at >= ? \
                  ORDER BY sequence, rank LIMIT 1",
                 params![company.as_str(), conversation, endpoint.as_str(), sequence, rank, since],
-                |row| Ok(row.get(0)?),
+                |row| Ok((row.get(0)?, row.get(1)?)),
             )?;
-            if let Some(due) = pending {
-                return Ok(Ahead { pending: Some(time_of(due)?), last_known: None });
+            if let Some((due, first)) = pending {
+                let behind = sequence.abs_diff(first);
+                return Ok(Ahead { pending: Some(time_of(due)?), behind, last_known: None });
             }
             let last: Option<i64> = one(
                 connection,
@@ -149,7 +150,7 @@ impl Deliveries for SqliteStore {
                 |row| Ok(row.get(0)?),
             )?;
             let last_known = last.map(sqlite::unsigned).transpose()?;
-            Ok(Ahead { pending: None, last_known })
+            Ok(Ahead { pending: None, behind: 0, last_known })
         };
         Ok(self.database.read(read).await?)
     }
