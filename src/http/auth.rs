@@ -2,11 +2,13 @@
 //! HTTP face that grants a [`CompanyScope`].
 
 mod caller;
+mod known;
 mod origin;
 mod remembered;
 mod session;
 
 pub use caller::{Access, Caller, Verified};
+pub use known::{Known, Row};
 pub(super) use origin::is_of_this_machine;
 pub(super) use session::{LASTS, Session, Visitor};
 
@@ -19,6 +21,7 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, NotUntil, Quota, RateLimiter};
 use moka::future::Cache;
 use time::OffsetDateTime;
+use tokio::sync::Notify;
 
 use origin::is_own_site;
 use remembered::Remembered;
@@ -49,6 +52,8 @@ pub struct Gate {
     origins: Vec<String>,
     keys: Remembered<ApiKey>,
     companies: Remembered<Company>,
+    /// Told when either of them has something new.
+    news: Arc<Notify>,
     limiter: DefaultKeyedRateLimiter<CompanyId>,
     /// Limits of keys that have one of their own, by their hash and the limit.
     key_limiters: Cache<(String, NonZeroU32), Arc<DefaultDirectRateLimiter>>,
@@ -62,13 +67,15 @@ impl Gate {
     /// A gate with the settings' mode, token and limits.
     pub fn new(directory: Arc<dyn Directory>, settings: &Settings) -> Self {
         let per_minute = NonZeroU32::new(settings.limits.requests_per_minute).unwrap_or(NonZeroU32::MIN);
+        let news = Arc::new(Notify::new());
         Self {
             directory,
             mode: settings.auth.mode,
             admin_token: settings.auth.admin_token.clone(),
             origins: settings.server.cors_origins.clone(),
-            keys: Remembered::new(),
-            companies: Remembered::new(),
+            keys: Remembered::new(Arc::clone(&news)),
+            companies: Remembered::new(Arc::clone(&news)),
+            news,
             limiter: RateLimiter::keyed(Quota::per_minute(per_minute)),
             key_limiters: Cache::builder().max_capacity(CAPACITY).time_to_idle(Duration::from_secs(3600)).build(),
             publishable_per_minute: settings.limits.publishable_requests_per_minute,
@@ -291,7 +298,12 @@ impl Gate {
 
     async fn key(&self, secret: &str, named: Option<&CompanyId>) -> Result<Arc<ApiKey>, Problem> {
         let hash = ApiKey::hash_of(secret);
-        let key = self.keys.get(&hash, async { self.directory.key(&hash).await }).await?;
+        let ask = async {
+            let found = self.directory.key(&hash).await?;
+            // Its use is no news of it.
+            Ok(found.map(|key| ApiKey { last_used_at: None, ..key }))
+        };
+        let key = self.keys.get(&hash, ask).await?;
         let key = key.ok_or_else(|| unauthorized("the key is not known"))?;
         if !key.is_valid_at(OffsetDateTime::now_utc()) {
             return Err(unauthorized("the key has expired"));

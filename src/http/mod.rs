@@ -52,7 +52,7 @@ pub struct App {
     /// Runs turns.
     pub engine: Arc<Engine>,
     /// Finds the company of a request.
-    pub gate: Gate,
+    pub gate: Arc<Gate>,
     /// Companies and their keys.
     pub directory: Arc<dyn Directory>,
     /// The stored conversations.

@@ -93,6 +93,11 @@ impl DataDir {
         self.root.join("index")
     }
 
+    /// The file of what a gateway knows of companies and keys when the directory is not its own.
+    pub fn known(&self) -> PathBuf {
+        self.root.join("known.json")
+    }
+
     /// The folder of ONNX Runtime and the embedding models.
     pub fn models(&self) -> PathBuf {
         self.root.join("models")

@@ -7,6 +7,7 @@ pub mod data_dir;
 pub mod embedder;
 pub mod erase;
 pub mod gateway;
+mod known;
 mod membership;
 pub mod migrations;
 pub mod models;

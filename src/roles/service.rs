@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::curator::Knowledge;
 use super::erase::Eraser;
 use super::gateway::Gateway;
+use super::known;
 use super::membership;
 use super::operations::Operator;
 use super::parts::{self, Parts, Purpose};
@@ -183,9 +184,13 @@ impl Service {
             metrics: metrics.clone(),
             observe: Box::new(move || spool.iter().for_each(observe)),
         });
-        let router = match &engine {
-            Some(engine) => http::router(Arc::new(self.app(engine, questions)?), health),
-            None => http::health_router(health),
+        let (router, keeper) = match &engine {
+            Some(engine) => {
+                let app = self.app(engine, questions)?;
+                let keeper = self.keep_known(&app.gate).await;
+                (http::router(Arc::new(app), health), keeper)
+            }
+            None => (http::health_router(health), None),
         };
         let upkeep = tasks::spawn("upkeep", upkeep(engine.clone(), Arc::clone(&self.settings), metrics));
         let signal = shutdown.clone();
@@ -198,8 +203,20 @@ impl Service {
         http::server::run(listener, router, self.settings.server.clone(), shutdown).await;
         closer.abort();
         upkeep.abort();
+        if let Some(keeper) = keeper {
+            keeper.abort();
+        }
         self.stop().await;
         Ok(())
+    }
+
+    /// Keeps what the gate knows over a restart, where the directory is in no file of this process.
+    async fn keep_known(&self, gate: &Arc<Gate>) -> Option<JoinHandle<Option<()>>> {
+        let stores = &self.open.stores;
+        let (_, parts) = stores.cluster().zip(self.open.parts())?;
+        let path = parts.dir.known();
+        known::recall(gate, &path).await;
+        Some(tasks::spawn("known", known::keep(Arc::clone(gate), stores.directory.clone(), path)))
     }
 
     fn app(&self, engine: &Arc<Engine>, questions: HashMap<CompanyId, Vec<String>>) -> anyhow::Result<App> {
@@ -209,7 +226,7 @@ impl Service {
         Ok(App {
             settings: Arc::clone(settings),
             engine: Arc::clone(engine),
-            gate: Gate::new(stores.directory.clone(), settings),
+            gate: Arc::new(Gate::new(stores.directory.clone(), settings)),
             directory: stores.directory.clone(),
             store: stores.conversations.clone(),
             analytics: stores.analytics.clone(),

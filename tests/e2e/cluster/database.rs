@@ -27,6 +27,12 @@ async fn a_database_that_is_away_is_noticed_by_no_stream() {
         pulse.next_phase();
         blocking(|| cluster.mongo.stop());
         let (_, ()) = tokio::join!(tokio::time::sleep(outage), pulse.turns(SERVED));
+        // A gateway that starts now knows whose the key is all the same.
+        blocking(|| {
+            cluster.gateways[0].kill();
+            cluster.gateways[0].revive();
+        });
+        pulse.turns(SERVED).await;
         blocking(|| cluster.mongo.start_again());
         pulse.next_phase();
         pulse.turns(40).await;
