@@ -65,7 +65,7 @@ fn endpoint(name: &str) -> EndpointId {
 }
 
 /// The `n`th delivery of a company: each a second after the one before.
-fn parcel(company: &str, n: i64) -> Parcel {
+pub(crate) fn parcel(company: &str, n: i64) -> Parcel {
     let happened_at = time::macros::datetime!(2026-11-20 10:00:00.123456789 UTC) + Duration::seconds(n);
     let delivery = Delivery {
         id: Uuid::new_v4(),
@@ -87,13 +87,15 @@ fn parcel(company: &str, n: i64) -> Parcel {
     Parcel { delivery, payload: Some(RawValue::from_string(payload).unwrap()) }
 }
 
-fn in_conversation(mut parcel: Parcel, conversation: ConversationId, sequence: u64, rank: u8) -> Parcel {
+/// As the part of a conversation that a turn brings.
+pub(crate) fn in_conversation(mut parcel: Parcel, conversation: ConversationId, sequence: u64, rank: u8) -> Parcel {
     parcel.delivery.conversation_id = Some(conversation);
     (parcel.delivery.sequence, parcel.delivery.rank) = (Some(sequence), rank);
     parcel
 }
 
-fn conversation() -> ConversationId {
+/// A conversation that nothing else is of.
+pub(crate) fn conversation() -> ConversationId {
     ConversationId::of_session(&"comp_a".parse().unwrap(), &Uuid::new_v4().to_string().parse().unwrap())
 }
 

@@ -118,22 +118,25 @@ impl Deliveries for MongoStore {
         };
         let (mut pending, mut last) = (same.clone(), same);
         pending.extend(doc! {
-            "position": { "$lt": signed(place.position())? }, "standing.state": State::Pending.as_str(),
-            "next_attempt_ns": { "$gte": nanos_of(since)? },
+            "standing.state": State::Pending.as_str(), "position": { "$lt": signed(place.position())? },
         });
-        last.insert("sequence", doc! { "$lt": signed(place.sequence)? });
+        let turn = Place { rank: 0, ..place };
+        last.insert("position", doc! { "$lt": signed(turn.position())? });
+        let since = nanos_of(since)?;
         let found = self.call("deliveries_ahead", async {
             let deliveries = self.collection(DELIVERIES).await?;
+            // What is known first: a delivery that is written down between the two questions is then found on its way, and
+            // not taken for one that has come to its end.
+            let last =
+                deliveries.find_one(last).sort(doc! { "position": -1 }).projection(doc! { "sequence": 1 }).await?;
             let fields = doc! { "next_attempt_ns": 1, "sequence": 1 };
-            let pending = deliveries.find_one(pending).sort(doc! { "position": 1 }).projection(fields).await?;
-            // Who has to wait in any case does not ask for what.
-            let last = match pending {
-                Some(_) => None,
-                None => {
-                    deliveries.find_one(last).sort(doc! { "position": -1 }).projection(doc! { "sequence": 1 }).await?
+            let mut pending = deliveries.find(pending).sort(doc! { "position": 1 }).projection(fields).await?;
+            while let Some(first) = pending.try_next().await? {
+                if first.get_i64("next_attempt_ns").is_ok_and(|due| due >= since) {
+                    return Ok((Some(first), None));
                 }
-            };
-            Ok((pending, last))
+            }
+            Ok((None, last))
         });
         let (pending, last) = found.await?;
         let last_known = last.map(|last| count_in(&last, "sequence")).transpose()?;

@@ -9,6 +9,7 @@ use mongodb::bson::{Document, doc};
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, MutexGuard};
 use turnpike::adapters::store::mongodb::MongoStore;
+use turnpike::domain::delivery::{Parcel, Standing, State};
 use turnpike::domain::{CompanyScope, TurnRecord};
 use turnpike::ports::bus::Queue;
 use turnpike::ports::ledger::Ledger;
@@ -16,6 +17,7 @@ use turnpike::ports::store::{ConversationStore, Error, Filter, Page};
 
 use super::Base;
 use super::upkeep::{age, fold};
+use crate::deliveries::{conversation, in_conversation, parcel};
 use crate::ledger::{account, message};
 use crate::store::{record, scope};
 use crate::support::proxy::Proxy;
@@ -265,6 +267,45 @@ async fn an_erased_company_stays_erased_while_a_turn_of_it_is_being_stored() {
     assert!(left.is_empty(), "{left:?}");
     let page = Page { limit: 10, after: None };
     assert_eq!(store.conversations(&scope, &Filter::default(), &page).await.unwrap().0, []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_delivery_that_is_written_down_while_its_line_is_looked_at_is_not_taken_for_one_that_is_over() {
+    use turnpike::ports::deliveries::Deliveries;
+    let Some(server) = server().await else { return };
+    let server = server.as_ref().unwrap();
+    let base = base_on(server);
+    let log = base.migrated().await;
+    let scope = scope("comp_a");
+    let talk = conversation();
+    let parcels: Vec<Parcel> = (1..=3).map(|n| in_conversation(parcel("comp_a", 1), talk, n, 3)).collect();
+    let endpoint = &parcels[0].delivery.endpoint_id;
+    let later = OffsetDateTime::now_utc() + time::Duration::days(1);
+    Deliveries::open(&log, &scope, &parcels[..1], later).await.unwrap();
+    Deliveries::open(&log, &scope, &parcels[2..], later).await.unwrap();
+    let first = &parcels[0].delivery;
+    let delivered = Standing { state: State::Delivered, ..first.standing.clone() };
+    log.note(&scope, first.id, &delivered, None).await.unwrap();
+    for steps in 0..2 {
+        let looking = base.open();
+        looking.check().await.unwrap();
+        // The one who looks is held up before each of the questions in turn.
+        fail(server, &base, &format!(r#"{{"skip": {steps}}}"#), r#""blockConnection": true, "blockTimeMS": 1500"#);
+        let place = parcels[2].delivery.place().unwrap();
+        let (by, whose) = (scope.clone(), endpoint.clone());
+        let since = first.began_at - time::Duration::days(1);
+        let looking = tokio::spawn(async move { looking.ahead(&by, &whose, place, since).await });
+        tokio::time::sleep(CHANCE).await;
+        let quick = base.open_as("quick", Duration::from_secs(20));
+        Deliveries::open(&quick, &scope, &parcels[1..2], later).await.unwrap();
+        mend(server);
+        let ahead = looking.await.unwrap().unwrap();
+        let knows_of_it = ahead.pending.is_some() || ahead.last_known == Some(1);
+        assert!(knows_of_it, "after {steps} steps the second is taken for delivered: {ahead:?}");
+        let bare = base.bare().await;
+        let second = doc! { "id": parcels[1].delivery.id.to_string() };
+        assert_eq!(bare.collection::<Document>("deliveries").delete_one(second).await.unwrap().deleted_count, 1);
+    }
 }
 
 /// The turn as if it had been inserted after the company's turns were removed.
