@@ -19,6 +19,9 @@ use crate::ports::outbox::{End, Ends, Sent};
 
 /// Between two looks at turns that have not come to their end, at first and at the longest.
 const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+/// Between the confirmation of a turn and the first look for it: by then it is most likely stored, and others have come
+/// that are looked for with it.
+const GATHER: Duration = Duration::from_millis(500);
 /// The longest time between two publications of the same turn.
 const RESEND_MAX: Duration = Duration::from_secs(3600);
 /// How long what has come to its end may stay in the current segment, which only goes as a whole: so that soon after a
@@ -61,7 +64,7 @@ pub async fn run(
         };
         let Some(last) = batch.last().map(|record| record.sequence) else {
             tokio::select! {
-                changed = forwarded.changed() => if changed.is_err() { return },
+                changed = forwarded.changed() => if changed.is_err() || wait(&shutdown, GATHER).await { return },
                 _ = rolling.tick() => roll(&spool, &mut ended).await,
                 () = shutdown.cancelled() => return,
             }

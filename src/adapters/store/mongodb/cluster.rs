@@ -134,14 +134,14 @@ impl Cluster for MongoStore {
 
 impl MongoStore {
     /// The turn that a filter finds; of several, the one that began last, which ids of turns are ordered by.
-    async fn live_turn(&self, operation: &'static str, mut filter: Document) -> Result<Option<Whereabouts>, Error> {
-        filter.insert("expires_at", not_over(DateTime::now()));
+    async fn live_turn(&self, operation: &'static str, filter: Document) -> Result<Option<Whereabouts>, Error> {
         let found = self.call(operation, async {
             let turns = self.collection(LIVE_TURNS).await?;
             // What one server was told is what is asked for.
             Ok(turns.find_one(filter).sort(doc! { "turn_id": -1 }).read_concern(ReadConcern::local()).await?)
         });
-        found.await?.map(from_document).transpose()
+        let is_live = |found: &Document| found.get_datetime("expires_at").is_ok_and(|end| *end > DateTime::now());
+        found.await?.filter(is_live).map(from_document).transpose()
     }
 }
 

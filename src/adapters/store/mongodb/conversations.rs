@@ -35,8 +35,8 @@ impl ConversationStore for MongoStore {
             return Ok(Vec::new());
         }
         let ids: Vec<String> = turns.iter().map(|turn| id_of(scope.company(), &turn.to_string())).collect();
-        let mut filter = alive(scope);
-        filter.insert("_id", doc! { "$in": &ids });
+        let mut filter = doc! { "_id": { "$in": &ids } };
+        filter.extend(alive(scope));
         let found = self.call("stored", async {
             let found = self.collection(TURNS).await?.find(filter).projection(doc! { "_id": 1 }).await?;
             Ok(found.try_collect::<Vec<Document>>().await?)
@@ -52,8 +52,8 @@ impl ConversationStore for MongoStore {
         conversation: ConversationId,
         limit: usize,
     ) -> Result<Vec<StoredTurn>, Error> {
-        let mut filter = alive(scope);
-        filter.insert("conversation_id", conversation.to_string());
+        // By equality alone, which the index answers to the last. What is over is at the other end.
+        let filter = doc! { "company_id": scope.company().as_str(), "conversation_id": conversation.to_string() };
         let mut found = self.find_turns("history", filter, doc! { "sequence": -1 }, limit).await?;
         found.reverse();
         Ok(found)
@@ -143,14 +143,11 @@ impl ConversationStore for MongoStore {
     }
 
     async fn turn(&self, scope: &CompanyScope, id: TurnId) -> Result<Option<StoredTurn>, Error> {
-        let mut filter = key(scope.company(), &id.to_string());
-        filter.insert("expires_at", not_over(DateTime::now()));
-        self.find_turn("turn", filter).await
+        self.find_turn("turn", key(scope.company(), &id.to_string())).await
     }
 
     async fn turn_by_idempotency_key(&self, scope: &CompanyScope, key: &str) -> Result<Option<StoredTurn>, Error> {
-        let mut filter = alive(scope);
-        filter.insert("idempotency_key", key);
+        let filter = doc! { "company_id": scope.company().as_str(), "idempotency_key": key };
         self.find_turn("turn_by_idempotency_key", filter).await
     }
 
@@ -214,7 +211,7 @@ impl ConversationStore for MongoStore {
 impl MongoStore {
     async fn find_turn(&self, operation: &'static str, filter: Document) -> Result<Option<StoredTurn>, Error> {
         let found = self.call(operation, async { Ok(self.collection(TURNS).await?.find_one(filter).await?) });
-        found.await?.map(turns::read).transpose()
+        found.await?.filter(is_alive).map(turns::read).transpose()
     }
 
     async fn find_turns(
@@ -232,8 +229,13 @@ impl MongoStore {
             let found = self.collection(TURNS).await?.find(filter).sort(order).limit(at_most(limit)).await?;
             Ok(found.try_collect::<Vec<Document>>().await?)
         });
-        found.await?.into_iter().map(turns::read).collect()
+        found.await?.into_iter().filter(is_alive).map(turns::read).collect()
     }
+}
+
+/// Whether a document is not over.
+fn is_alive(document: &Document) -> bool {
+    document.get_datetime("expires_at").map_or(true, |end| *end > DateTime::now())
 }
 
 /// A company's documents that are not over.

@@ -194,11 +194,17 @@ impl Ledger for MongoStore {
     }
 
     async fn expire(&self, before: OffsetDateTime) -> Result<u64, Error> {
-        let over = doc! { "state": DEAD, "at": { "$lt": date_of(before)? } };
-        let expired = self.call_within(LONG, "ledger_expire", async {
-            Ok(self.collection(LEDGER).await?.update_many(over, erased()).await?)
-        });
-        Ok(expired.await?.modified_count)
+        let before = date_of(before)?;
+        self.call_within(LONG, "ledger_expire", async {
+            let ledger = self.collection(LEDGER).await?;
+            let mut expired = 0;
+            for queue in Queue::ALL {
+                let over = doc! { "queue": queue.name(), "state": DEAD, "at": { "$lt": before } };
+                expired += ledger.update_many(over, erased()).await?.modified_count;
+            }
+            Ok(expired)
+        })
+        .await
     }
 
     async fn erase(&self, scope: &CompanyScope) -> Result<u64, Error> {
