@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use time::OffsetDateTime;
@@ -23,6 +23,8 @@ use crate::runtime::tasks;
 
 /// Between two looks for messages that were lost on their way.
 const SWEEP: Duration = Duration::from_secs(10);
+/// A sweep takes one part in so many of the time, at most.
+const SWEEP_SHARE: u32 = 10;
 /// Between two looks for turns that are kept no longer.
 const EXPIRE: Duration = Duration::from_secs(3600);
 
@@ -128,12 +130,16 @@ impl Workers {
 }
 
 async fn sweep(bus: Arc<dyn Bus>, stop: CancellationToken) {
-    while tokio::time::timeout(SWEEP, stop.cancelled()).await.is_err() {
+    let mut pause = SWEEP;
+    while tokio::time::timeout(pause, stop.cancelled()).await.is_err() {
+        let begun = Instant::now();
         match bus.sweep().await {
             Ok(0) => {}
             Ok(messages) => tracing::warn!(messages, "messages were not heard of in time; they were published again"),
             Err(error) => tracing::debug!(%error, "messages that are overdue cannot be looked for"),
         }
+        // Books that are slow have enough to do: what is overdue is most likely on its way.
+        pause = SWEEP.max(begun.elapsed() * SWEEP_SHARE);
     }
 }
 

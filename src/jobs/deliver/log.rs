@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use moka::sync::Cache;
 use time::OffsetDateTime;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::super::events::LogMissed;
+use super::super::retry::Policy;
 use super::super::runner::{DiscardReason, Outcome};
 use crate::domain::delivery::{self, Parcel, Standing, State, Timing};
 use crate::domain::{CompanyScope, EndpointId};
@@ -20,6 +22,9 @@ use crate::ports::webhook::Posted;
 const BODY_START: usize = 4 * 1024;
 /// How often it is written down that an endpoint works that has worked before.
 const WELL: Duration = Duration::from_secs(60);
+/// How long the end of a delivery is tried to be written down, and how often.
+const INSIST: Duration = Duration::from_secs(600);
+const AGAIN: Policy = Policy { initial: Duration::from_millis(100), max: Duration::from_secs(5), give_up_after: None };
 /// Endpoints of which that is remembered.
 const MOST_WELL: u64 = 10_000;
 
@@ -48,6 +53,10 @@ impl Log {
     }
 
     /// Writes down what a delivery came to, and its last try if there was one.
+    ///
+    /// Its end is insisted on for a while: in an ordered line the next one waits for it, and a delivery that looks as if it
+    /// were still on its way holds up its conversation. The message is settled by the same database or one beside it, so
+    /// little is waited for here that would not be waited for then.
     pub(super) async fn note(
         &self,
         scope: &CompanyScope,
@@ -58,8 +67,17 @@ impl Log {
     ) {
         let Some(id) = id else { return };
         let standing = standing(outcome, attempts, attempt);
-        if let Err(error) = self.deliveries.note(scope, id, &standing, attempt).await {
-            LogMissed { what: "delivery", error: &error }.emit();
+        let insist_until = (standing.state != State::Pending).then(|| Instant::now() + INSIST);
+        let mut tries = 0;
+        loop {
+            match self.deliveries.note(scope, id, &standing, attempt).await {
+                Ok(()) => return,
+                Err(store::Error::Unavailable(_)) if insist_until.is_some_and(|end| Instant::now() < end) => {
+                    tokio::time::sleep(AGAIN.delay(tries)).await;
+                    tries += 1;
+                }
+                Err(error) => return LogMissed { what: "delivery", error: &error }.emit(),
+            }
         }
     }
 

@@ -17,8 +17,10 @@ use super::shared::Shared;
 use super::topology::look;
 use crate::ports::bus::{Account, Error, Message, Queue};
 
-/// Most overdue messages that are published again at once.
-const OVERDUE: usize = 500;
+/// Overdue messages that are taken out of the ledger at once, and how often in one sweep: many at once would hold up what
+/// else is to be written there.
+const OVERDUE: usize = 100;
+const ROUNDS: usize = 5;
 /// While so many messages wait in a queue, one that is overdue most likely waits among them.
 const BACKLOG: u32 = 1_000;
 
@@ -62,20 +64,25 @@ impl Shared {
     pub(super) async fn sweep(&self) -> Result<u64, Error> {
         let mut all = 0;
         for queue in Queue::ALL {
-            let session = self.session().await?;
-            let waiting = self.waiting(&session, &self.names.queue(queue)).await?;
-            metrics::gauge!("turnpike_bus_queue_messages", "queue" => queue.name()).set(f64::from(waiting));
-            if waiting > BACKLOG {
-                continue;
+            for _ in 0..ROUNDS {
+                let session = self.session().await?;
+                let waiting = self.waiting(&session, &self.names.queue(queue)).await?;
+                metrics::gauge!("turnpike_bus_queue_messages", "queue" => queue.name()).set(f64::from(waiting));
+                if waiting > BACKLOG {
+                    break;
+                }
+                let (now, lease_until) = (OffsetDateTime::now_utc(), self.due_after(std::time::Duration::ZERO));
+                let overdue = self.ledger.overdue(queue, now, lease_until, OVERDUE).await.map_err(ledger_error)?;
+                if overdue.is_empty() {
+                    break;
+                }
+                Republished { queue: queue.name(), messages: overdue.len() }.emit();
+                self.put_back(overdue.iter().map(|message| (queue, message))).await?;
+                all += overdue.len() as u64;
+                if overdue.len() < OVERDUE {
+                    break;
+                }
             }
-            let (now, lease_until) = (OffsetDateTime::now_utc(), self.due_after(std::time::Duration::ZERO));
-            let overdue = self.ledger.overdue(queue, now, lease_until, OVERDUE).await.map_err(ledger_error)?;
-            if overdue.is_empty() {
-                continue;
-            }
-            Republished { queue: queue.name(), messages: overdue.len() }.emit();
-            self.put_back(overdue.iter().map(|message| (queue, message))).await?;
-            all += overdue.len() as u64;
         }
         Ok(all)
     }

@@ -187,13 +187,15 @@ async fn command(database: &Database, timeout: Duration, orders: &[Order]) -> Re
     Ok(failed.into_iter().map(|one| (one.index, refused(one.code, &one.message))).collect())
 }
 
-struct Failure {
+/// A statement that failed.
+pub(super) struct Failure {
     index: usize,
-    code: i32,
-    message: String,
+    pub(super) code: i32,
+    pub(super) message: String,
 }
 
-async fn update(
+/// Runs statements by one command. Gives those that failed, by their place.
+pub(super) async fn update(
     database: &Database,
     timeout: Duration,
     collection: &str,
@@ -207,6 +209,9 @@ async fn update(
     let command = rawdoc! {
         "update": collection, "ordered": false, "updates": updates,
         "writeConcern": { "w": "majority", "j": true, "wtimeout": timeout_ms },
+        // Who asked goes away then and asks again. What still waited for the first time would be work for nothing, and
+        // a server that is behind would never catch up.
+        "maxTimeMS": timeout_ms,
     };
     let answer = match database.run_raw_command(command.clone()).await {
         // The driver does not run commands of one's own again by itself.

@@ -1,10 +1,9 @@
-//! What processes know of each other. These records help and decide nothing, claims excepted: they are written to one
-//! server and not waited for longer.
+//! What processes know of each other. These records help and decide nothing, claims excepted.
 
 use std::time::Duration;
 
 use ::mongodb::bson::{DateTime, Document, doc};
-use ::mongodb::options::{Acknowledgment, ReadConcern, WriteConcern};
+use ::mongodb::options::ReadConcern;
 use async_trait::async_trait;
 use futures::TryStreamExt;
 
@@ -51,23 +50,13 @@ impl Cluster for MongoStore {
     }
 
     async fn announce(&self, scope: &CompanyScope, turn: &Whereabouts) -> Result<(), Error> {
-        let key = key(scope.company(), &turn.turn_id.to_string());
-        let mut document = key.clone();
-        document.extend(to_document(turn)?);
-        document.insert("expires_at", after(LIVE_TURN));
-        let written = self.call("announce", async {
-            let one = WriteConcern::builder().w(Acknowledgment::Nodes(1)).build();
-            let turns = self.collection(LIVE_TURNS).await?;
-            match turns.replace_one(key.clone(), &document).upsert(true).write_concern(one.clone()).await {
-                // Two words of one turn came at once and found none; now there is one to replace.
-                Err(error) if is_duplicate(&error) => {
-                    turns.replace_one(key, &document).write_concern(one).await?;
-                    Ok(())
-                }
-                written => Ok(written.map(|_| ())?),
-            }
-        });
-        written.await
+        let mut set = to_document(turn)?;
+        set.remove("has_ended");
+        set.insert("expires_at", after(LIVE_TURN));
+        // Two words of one turn may come in either order: one that has ended does not begin again.
+        let change = doc! { "$set": set, "$max": { "has_ended": turn.has_ended } };
+        let statement = doc! { "q": key(scope.company(), &turn.turn_id.to_string()), "u": change, "upsert": true };
+        self.call("announce", self.update(LIVE_TURNS, &[statement])).await
     }
 
     async fn whereabouts(&self, scope: &CompanyScope, turn: TurnId) -> Result<Option<Whereabouts>, Error> {

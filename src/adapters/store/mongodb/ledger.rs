@@ -9,6 +9,7 @@ mod fold;
 
 use std::collections::HashMap;
 
+use ::mongodb::bson::raw::RawDocumentBuf;
 use ::mongodb::bson::spec::BinarySubtype;
 use ::mongodb::bson::{Binary, Bson, DateTime, Document, doc};
 use async_trait::async_trait;
@@ -18,7 +19,8 @@ use uuid::Uuid;
 
 pub(super) use self::fold::Folding;
 use super::MongoStore;
-use super::call::LONG;
+use super::batch;
+use super::call::{LONG, refused};
 use super::codec::{at_most, count_in, date_of, nanos_of, nanos_to_time, time_of};
 use crate::domain::CompanyScope;
 use crate::ports::bus::{Account, DeadLetter, Message, Queue, Turns};
@@ -282,7 +284,12 @@ impl MongoStore {
             if let Ok(set) = change.get_document_mut("$set") {
                 set.insert("lease", &token);
             }
-            ledger.update_many(still, change).await?;
+            let statement = RawDocumentBuf::try_from(&doc! { "q": still, "u": change, "multi": true })?;
+            let (connection, limit) = (self.connection().await?, self.settings.timeout);
+            let failures = batch::update(&connection.database, limit, LEDGER, &[&statement]).await?;
+            if let Some(failure) = failures.first() {
+                return Err(refused(failure.code, &failure.message));
+            }
             let taken = ledger.find(doc! { "_id": { "$in": &ids }, "lease": &token }).await?;
             let taken: Vec<Document> = taken.try_collect().await?;
             if taken.is_empty() {

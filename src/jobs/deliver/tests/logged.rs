@@ -54,7 +54,26 @@ async fn a_delivery_is_written_down_before_it_is_on_its_way_and_with_every_try()
     assert_eq!(tries, [(1, "status".to_owned(), Some(500)), (2, "delivered".to_owned(), Some(204))]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
+async fn the_end_of_a_delivery_is_written_down_when_the_log_is_back() {
+    let (store, log) = (MemoryStore::with([ordered()]), Arc::new(MemoryLog::default()));
+    let breaking = Arc::clone(&log);
+    let sender = sender(move |_| {
+        *breaking.error.lock() = Some(|| store::Error::Unavailable("away".to_owned()));
+        status(200, None)
+    });
+    let job = logging_job(&store, &sender, &log);
+    let attempt = spread(&job, &turn(1)).await.remove(0);
+    let back = async {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        *log.error.lock() = None;
+    };
+    let (outcome, ()) = tokio::join!(job.run(&attempt), back);
+    assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
+    assert_eq!((log.states(), sender.seen.lock().len()), (vec![State::Delivered], 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_log_that_fails_afterwards_makes_nothing_go_out_twice() {
     let (store, log) = (MemoryStore::with([endpoint("ep_1", &UPDATED)]), Arc::new(MemoryLog::default()));
     let sender = sender(|_| status(200, None));
