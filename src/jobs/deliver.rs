@@ -198,9 +198,7 @@ impl Deliver {
         let policy = self.policy_of(&endpoint);
         let age = age(message);
         if let (Order::Ordered, Some(place)) = (endpoint.order, attempt.place) {
-            let every_turn = [EventType::ConversationUpdated, EventType::MessageCreated];
-            let hears_all = endpoint.event_types.iter().any(|event_type| every_turn.contains(event_type));
-            let it = Waiting { endpoint: &endpoint.id, place, age, hears_all };
+            let it = Waiting::at(&endpoint, place, age);
             if let Some(after) = line::wait(self.log.deliveries.as_ref(), scope, it).await? {
                 return Ok(Outcome::Defer { after });
             }

@@ -11,6 +11,9 @@ use super::store::{Error, Page};
 use crate::domain::delivery::{Attempt, Delivery, Filter, Health, Parcel, Place, Replay, Standing};
 use crate::domain::{CompanyScope, ConversationId, EndpointId};
 
+/// More than a turn has deliveries to one endpoint.
+pub const MOST_SIBLINGS: usize = 16;
+
 /// What one delivery of a conversation may have to wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Ahead {
@@ -20,6 +23,17 @@ pub struct Ahead {
     pub behind: u64,
     /// The last turn before its own of which anything is known. It is told when nothing is on its way.
     pub last_known: Option<u64>,
+    /// How much is known of its own turn that comes before it. It is told when nothing is on its way.
+    pub siblings: u64,
+}
+
+impl Ahead {
+    /// When nothing is on its way, and the turns of the last `MOST_SIBLINGS` deliveries before its own are these, backwards.
+    pub fn free(place: Place, sequences: &[u64]) -> Self {
+        let siblings = sequences.iter().filter(|&&sequence| sequence == place.sequence).count() as u64;
+        let last_known = sequences.iter().copied().find(|&sequence| sequence < place.sequence);
+        Self { pending: None, behind: 0, last_known, siblings }
+    }
 }
 
 /// Where a page of deliveries ended: pages are cut by key, so that what comes in between moves none to another.

@@ -302,18 +302,16 @@ async fn tells_what_is_ahead(log: &Log) {
         log.deliveries.ahead(&company, &endpoint, place, since).await.unwrap()
     };
     let due = |n: i64| Some(began + Duration::seconds(n));
-    assert_eq!(ahead(&parcels[0].delivery).await, Ahead { pending: None, behind: 0, last_known: None });
-    assert_eq!(ahead(&parcels[2].delivery).await, Ahead { pending: due(0), behind: 1, last_known: None });
-    assert_eq!(
-        ahead(&foreign).await,
-        Ahead { pending: None, behind: 0, last_known: None },
-        "endpoints wait for themselves alone"
-    );
+    assert_eq!(ahead(&parcels[0].delivery).await, Ahead::default());
+    assert_eq!(ahead(&parcels[2].delivery).await, Ahead { pending: due(0), behind: 1, ..Ahead::default() });
+    assert_eq!(ahead(&foreign).await, Ahead::default(), "endpoints wait for themselves alone");
     for (n, state) in [(0, State::Delivered), (1, State::Dead)] {
         log.deliveries.note(&company, parcels[n].delivery.id, &standing(state, 1, now(), None), None).await.unwrap();
     }
-    assert_eq!(ahead(&parcels[1].delivery).await, Ahead { pending: None, behind: 0, last_known: Some(1) });
-    assert_eq!(ahead(&parcels[3].delivery).await, Ahead { pending: due(2), behind: 1, last_known: None });
+    assert_eq!(ahead(&parcels[1].delivery).await, Ahead { last_known: Some(1), ..Ahead::default() });
+    let beside = Ahead { last_known: Some(1), siblings: 1, ..Ahead::default() };
+    assert_eq!(ahead(&parcels[2].delivery).await, beside, "of its own turn one is known");
+    assert_eq!(ahead(&parcels[3].delivery).await, Ahead { pending: due(2), behind: 1, ..Ahead::default() });
     let (last, place) = place(&parcels[3].delivery);
     let given_up = log.deliveries.ahead(&company, &last, place, began + Duration::hours(1)).await.unwrap();
     assert_eq!(given_up.pending, None, "what should have come long ago is not waited for");

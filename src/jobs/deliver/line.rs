@@ -10,7 +10,8 @@ use time::OffsetDateTime;
 use tokio::time::Instant;
 
 use crate::domain::delivery::Place;
-use crate::domain::{CompanyScope, EndpointId};
+use crate::domain::webhook::Endpoint;
+use crate::domain::{CompanyScope, EndpointId, EventType};
 use crate::ports::deliveries::Deliveries;
 use crate::ports::store::Error;
 
@@ -29,6 +30,9 @@ const LOST: Duration = Duration::from_secs(3600);
 const MISSING: Duration = Duration::from_secs(60);
 /// How long it waits where nothing is known that came before: most likely there was nothing for this endpoint.
 const FIRST: Duration = Duration::from_secs(10);
+/// How long it waits for what else its turn brings. All of a turn is put on its way at once, but not all turns have an
+/// answer.
+const SIBLING: Duration = Duration::from_secs(5);
 
 /// A delivery that is to wait for its turn.
 pub(super) struct Waiting<'a> {
@@ -38,6 +42,20 @@ pub(super) struct Waiting<'a> {
     pub(super) age: Duration,
     /// Whether the endpoint hears of every turn, so that a missing one is about to come.
     pub(super) hears_all: bool,
+    /// How much of its own turn comes before it, as far as that is known beforehand.
+    pub(super) siblings: u64,
+}
+
+impl<'a> Waiting<'a> {
+    /// A delivery of this place and age to an endpoint.
+    pub(super) fn at(endpoint: &'a Endpoint, place: Place, age: Duration) -> Self {
+        let hears = |event_type| endpoint.event_types.contains(&event_type);
+        let (of_messages, of_turns) = (hears(EventType::MessageCreated), hears(EventType::ConversationUpdated));
+        let messages = if of_messages { u64::from(place.rank.saturating_sub(1).min(2)) } else { 0 };
+        let beginning = place.rank > 0 && place.sequence == 1 && hears(EventType::ConversationCreated);
+        let siblings = messages + u64::from(beginning);
+        Self { endpoint: &endpoint.id, place, age, hears_all: of_messages || of_turns, siblings }
+    }
 }
 
 /// Waits until a delivery is the first of its conversation. Says when it is to come back instead, if it is not soon.
@@ -56,7 +74,8 @@ pub(super) async fn wait(
                 Some(known) => known < before && it.age < MISSING,
                 None => before > 0 && it.age < FIRST,
             };
-        if ahead.pending.is_none() && !is_missing {
+        let is_first = ahead.siblings >= it.siblings || it.age >= SIBLING;
+        if ahead.pending.is_none() && !is_missing && is_first {
             return Ok(None);
         }
         // One that failed has a time; before that there is nothing to look for.

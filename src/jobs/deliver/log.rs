@@ -1,5 +1,5 @@
 //! Writes down what becomes of deliveries. What was sent stays sent: a log that cannot be written never makes a webhook
-//! go out twice, and is missed instead.
+//! go out twice, and is missed in the end.
 
 use std::sync::Arc;
 use std::time::Duration;

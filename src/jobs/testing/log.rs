@@ -104,15 +104,15 @@ impl Deliveries for MemoryLog {
             .iter()
             .map(|it| &it.delivery)
             .filter(|it| it.endpoint_id == *endpoint && it.conversation_id == Some(place.conversation_id));
-        let mut ahead = Ahead::default();
-        for it in same {
-            ahead.last_known = ahead.last_known.max(it.sequence.filter(|&sequence| sequence < place.sequence));
-            if it.standing.state == State::Pending && it.place().unwrap().position() < place.position() {
-                ahead.pending = it.standing.next_attempt_at;
-                ahead.behind = place.sequence - it.sequence.unwrap_or_default();
-            }
-        }
-        Ok(ahead)
+        let mut before: Vec<&Delivery> = same.filter(|it| it.place().unwrap().position() < place.position()).collect();
+        before.sort_by_key(|it| std::cmp::Reverse(it.place().unwrap().position()));
+        let sequences: Vec<u64> = before.iter().filter_map(|it| it.sequence).collect();
+        let first = before.iter().rfind(|it| it.standing.state == State::Pending);
+        Ok(first.map_or(Ahead::free(place, &sequences), |first| Ahead {
+            pending: first.standing.next_attempt_at,
+            behind: place.sequence - first.sequence.unwrap_or_default(),
+            ..Ahead::default()
+        }))
     }
 
     async fn reopen(

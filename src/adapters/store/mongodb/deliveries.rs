@@ -15,7 +15,7 @@ use super::call::{LONG, is_duplicate};
 use super::codec::{at_most, count_in, date_of, key, nanos_of, nanos_to_time, not_over, signed, to_document};
 use crate::domain::delivery::{Attempt, Delivery, Filter, Health, Parcel, Place, Replay, ReplayState, Standing, State};
 use crate::domain::{CompanyScope, ConversationId, EndpointId};
-use crate::ports::deliveries::{Ahead, Cursor, Deliveries, latencies};
+use crate::ports::deliveries::{Ahead, Cursor, Deliveries, MOST_SIBLINGS, latencies};
 use crate::ports::store::{Error, Page};
 
 /// The collection.
@@ -116,34 +116,34 @@ impl Deliveries for MongoStore {
             "company_id": scope.company().as_str(), "conversation_id": place.conversation_id.to_string(),
             "endpoint_id": endpoint.as_str(),
         };
+        let before = doc! { "$lt": signed(place.position())? };
         let (mut pending, mut last) = (same.clone(), same);
-        pending.extend(doc! {
-            "standing.state": State::Pending.as_str(), "position": { "$lt": signed(place.position())? },
-        });
-        let turn = Place { rank: 0, ..place };
-        last.insert("position", doc! { "$lt": signed(turn.position())? });
+        pending.extend(doc! { "standing.state": State::Pending.as_str(), "position": before.clone() });
+        last.insert("position", before);
         let since = nanos_of(since)?;
         let found = self.call("deliveries_ahead", async {
             let deliveries = self.collection(DELIVERIES).await?;
             // What is known first: a delivery that is written down between the two questions is then found on its way, and
             // not taken for one that has come to its end.
-            let last =
-                deliveries.find_one(last).sort(doc! { "position": -1 }).projection(doc! { "sequence": 1 }).await?;
+            let last = deliveries.find(last).sort(doc! { "position": -1 }).limit(at_most(MOST_SIBLINGS));
+            let last: Vec<Document> = last.projection(doc! { "sequence": 1 }).await?.try_collect().await?;
             let fields = doc! { "next_attempt_ns": 1, "sequence": 1 };
             let mut pending = deliveries.find(pending).sort(doc! { "position": 1 }).projection(fields).await?;
             while let Some(first) = pending.try_next().await? {
                 if first.get_i64("next_attempt_ns").is_ok_and(|due| due >= since) {
-                    return Ok((Some(first), None));
+                    return Ok((Some(first), last));
                 }
             }
             Ok((None, last))
         });
-        let (pending, last) = found.await?;
-        let last_known = last.map(|last| count_in(&last, "sequence")).transpose()?;
-        let due = pending.as_ref().and_then(|pending| pending.get_i64("next_attempt_ns").ok());
-        let first = pending.map(|pending| count_in(&pending, "sequence")).transpose()?;
-        let behind = first.map_or(0, |first| place.sequence.saturating_sub(first));
-        Ok(Ahead { pending: due.map(|due| nanos_to_time(due.into())).transpose()?, behind, last_known })
+        let (first, last) = found.await?;
+        let Some(first) = first else {
+            let sequences: Vec<u64> = last.iter().map(|last| count_in(last, "sequence")).collect::<Result<_, _>>()?;
+            return Ok(Ahead::free(place, &sequences));
+        };
+        let due = first.get_i64("next_attempt_ns").unwrap_or_default();
+        let behind = place.sequence.saturating_sub(count_in(&first, "sequence")?);
+        Ok(Ahead { pending: Some(nanos_to_time(due.into())?), behind, ..Ahead::default() })
     }
 
     async fn reopen(

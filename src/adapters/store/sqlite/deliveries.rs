@@ -13,7 +13,7 @@ use super::turns::one;
 use crate::adapters::sqlite::{self, from_json, nanos_of, time_of, to_json};
 use crate::domain::delivery::{Attempt, Delivery, Filter, Health, Parcel, Place, Replay, ReplayState, Standing};
 use crate::domain::{CompanyScope, ConversationId, EndpointId};
-use crate::ports::deliveries::{Ahead, Deliveries};
+use crate::ports::deliveries::{Ahead, Deliveries, MOST_SIBLINGS};
 use crate::ports::store::{Error, Page};
 
 /// Deliveries removed in one go at most: what is being written waits no longer than that takes.
@@ -140,17 +140,20 @@ impl Deliveries for SqliteStore {
             )?;
             if let Some((due, first)) = pending {
                 let behind = sequence.abs_diff(first);
-                return Ok(Ahead { pending: Some(time_of(due)?), behind, last_known: None });
+                return Ok(Ahead { pending: Some(time_of(due)?), behind, ..Ahead::default() });
             }
-            let last: Option<i64> = one(
-                connection,
+            let mut last = connection.prepare_cached(
                 "SELECT sequence FROM deliveries WHERE company_id = ? AND conversation_id = ? AND endpoint_id = ? \
-                 AND sequence < ? ORDER BY sequence DESC LIMIT 1",
-                params![company.as_str(), conversation, endpoint.as_str(), sequence],
-                |row| Ok(row.get(0)?),
+                 AND (sequence, rank) < (?, ?) ORDER BY sequence DESC, rank DESC LIMIT ?",
             )?;
-            let last_known = last.map(sqlite::unsigned).transpose()?;
-            Ok(Ahead { pending: None, behind: 0, last_known })
+            let limit = MOST_SIBLINGS as i64;
+            let of = params![company.as_str(), conversation, endpoint.as_str(), sequence, rank, limit];
+            let mut found = last.query(of)?;
+            let mut sequences = Vec::new();
+            while let Some(row) = found.next()? {
+                sequences.push(sqlite::unsigned(row.get(0)?)?);
+            }
+            Ok(Ahead::free(place, &sequences))
         };
         Ok(self.database.read(read).await?)
     }

@@ -135,6 +135,44 @@ async fn an_ordered_endpoint_waits_for_a_turn_of_which_no_word_has_come_but_not_
 }
 
 #[tokio::test]
+async fn what_a_turn_brings_comes_in_its_order_whatever_is_heard_of_first() {
+    let events = [EventType::ConversationCreated, EventType::MessageCreated, EventType::ConversationUpdated];
+    let hears_all = Endpoint { order: Order::Ordered, ..endpoint("ep_1", &events) };
+    let (store, log) = (MemoryStore::with([hears_all]), Arc::new(MemoryLog::default()));
+    let sender = sender(|_| status(204, None));
+    let job = logging_job(&store, &sender, &log);
+    let told = |event_type, data: &serde_json::Value| {
+        let of: Event = serde_json::from_slice(&turn(1).body).unwrap();
+        let event = Event::new(event_type, &of.origin(WORKER), &data.to_string(), data).unwrap();
+        Message::of_event(&event).unwrap()
+    };
+    let mut updated = spread(&job, &turn(1)).await.remove(0);
+    let begun = told(EventType::ConversationCreated, &json!({}));
+    let [question, answer] = ["user", "assistant"].map(|role| {
+        told(EventType::MessageCreated, &json!({"sequence": 1, "message": {"role": role, "content": "…"}}))
+    });
+    let begun = spread(&job, &begun).await.remove(0);
+    spread(&job, &begun).await;
+    let question = spread(&job, &question).await.remove(0);
+    spread(&job, &question).await;
+    let Outcome::Defer { .. } = job.run(&updated).await else { panic!("the answer is about to come") };
+    let answer = spread(&job, &answer).await.remove(0);
+    let Outcome::Defer { .. } = job.run(&updated).await else { panic!("the answer is on its way") };
+    spread(&job, &answer).await;
+    spread(&job, &updated).await;
+    assert_eq!(sender.seen.lock().len(), 4);
+    // Another turn has no answer, and its end is told all the same.
+    let second = told(EventType::MessageCreated, &json!({"sequence": 2, "message": {"role": "user", "content": "…"}}));
+    let second = spread(&job, &second).await.remove(0);
+    spread(&job, &second).await;
+    updated = spread(&job, &turn(2)).await.remove(0);
+    let Outcome::Defer { .. } = job.run(&updated).await else { panic!("there may be an answer") };
+    updated.first_queued_at -= Duration::from_secs(6);
+    spread(&job, &updated).await;
+    assert_eq!(sender.seen.lock().len(), 6);
+}
+
+#[tokio::test]
 async fn what_the_filter_leaves_out_holds_up_nobody() {
     let filter = Wanted { channels: BTreeSet::from(["zalo".to_owned()]), ..Wanted::default() };
     let picky = Endpoint { filter, ..ordered() };
