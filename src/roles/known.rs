@@ -94,6 +94,7 @@ mod tests {
     use crate::config::{self, Settings, Sources};
     use crate::domain::{ApiKey, Company, CompanyScope, KeyScope};
     use crate::roles::stores::Stores;
+    use crate::runtime::tasks;
 
     fn settings(dir: &Path, more: &[(&str, &str)]) -> Settings {
         let flags = more.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -143,7 +144,7 @@ mod tests {
         let path = dir.path().join("known.json");
         let (gate, successor, directory) = gates(&dir);
         let (acme, other) = (add(directory.as_ref(), "acme", 1).await, add(directory.as_ref(), "other", 2).await);
-        let keeping = tokio::spawn(keep(Arc::clone(&gate), Arc::clone(&directory), path.clone()));
+        let keeping = tasks::spawn("known", keep(Arc::clone(&gate), Arc::clone(&directory), path.clone()));
         assert_eq!(admits(&gate, &acme).await, Ok("acme".to_owned()));
         let text = until_written(&path, |text| text.contains("acme")).await;
         keeping.abort();
@@ -164,7 +165,7 @@ mod tests {
         for (headers, company) in [(&acme, "acme"), (&other, "other")] {
             assert_eq!(admits(&gate, headers).await, Ok(company.to_owned()));
         }
-        let keeping = tokio::spawn(keep(Arc::clone(&gate), Arc::clone(&directory), path.clone()));
+        let keeping = tasks::spawn("known", keep(Arc::clone(&gate), Arc::clone(&directory), path.clone()));
         until_written(&path, |text| text.contains("acme") && text.contains("other")).await;
         // Removed at another gateway.
         directory.remove_company(&CompanyScope::granted("other".parse().unwrap())).await.unwrap();

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 
 use super::{DEAD, DONE, ERASED, LEDGER, PENDING};
 use crate::adapters::store::mongodb::MongoStore;
-use crate::adapters::store::mongodb::call::is_duplicate;
+use crate::adapters::store::mongodb::call::{LONG, is_duplicate};
 use crate::adapters::store::mongodb::codec::{count_in, signed};
 use crate::ports::bus::{Account, Queue};
 use crate::ports::store::Error;
@@ -27,6 +27,8 @@ const TOTALS: &str = "ledger_totals";
 const SETTLED: Duration = Duration::from_secs(10 * 60);
 /// How often that is counted.
 const EVERY: Duration = Duration::from_secs(60);
+/// Of messages that ended in so much time the end is marked by one write.
+const PIECE: Duration = Duration::from_secs(5);
 /// How long a message is recognised after it came to its end.
 const RECOGNISED: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -61,7 +63,7 @@ impl MongoStore {
         if self.folding.is_due() {
             let until = DateTime::from_millis(DateTime::now().timestamp_millis() - millis(SETTLED));
             for queue in Queue::ALL {
-                if let Err(error) = self.call("ledger_fold", self.fold(queue, until)).await {
+                if let Err(error) = self.call_within(LONG, "ledger_fold", self.fold(queue, until)).await {
                     tracing::warn!(queue = queue.name(), %error, "the ledger's totals were not brought up to date");
                 }
             }
@@ -101,14 +103,42 @@ impl MongoStore {
                 known = Some(new);
             }
         }
-        let Some(known) = known.filter(|known| known.marked_until < known.until) else { return Ok(()) };
-        let end = DateTime::from_millis(DateTime::now().timestamp_millis() + millis(RECOGNISED));
-        for state in [DONE, ERASED] {
-            let counted = ended(queue, state, known.marked_until, Some(known.until));
-            self.collection(LEDGER).await?.update_many(counted, doc! { "$set": { "expires_at": end } }).await?;
+        match known {
+            Some(known) => self.mark(queue, known).await,
+            None => Ok(()),
         }
-        let filter = doc! { "_id": queue.name(), "until": known.until };
-        totals.update_one(filter, doc! { "$set": { "marked_until": known.until } }).await?;
+    }
+
+    /// Lets go in a week what was counted for good, a little at a time: each piece is short work for the server, and done
+    /// for good when whoever does it dies or gives up.
+    async fn mark(&self, queue: Queue, known: Totals) -> Result<(), Error> {
+        let (ledger, totals) = (self.collection(LEDGER).await?, self.collection(TOTALS).await?);
+        let end = DateTime::from_millis(DateTime::now().timestamp_millis() + millis(RECOGNISED));
+        let mut from = known.marked_until;
+        while from < known.until {
+            let mut first = None;
+            for state in [DONE, ERASED] {
+                let next = ledger.find_one(ended(queue, state, from, Some(known.until))).sort(doc! { "at": 1 });
+                let next = next.projection(doc! { "at": 1 }).await?;
+                let at = next.and_then(|next| next.get_datetime("at").ok().copied());
+                first = first.into_iter().chain(at).min();
+            }
+            // Where nothing has ended for long there are no pieces.
+            let upto = first.map_or(known.until, |first: DateTime| {
+                known.until.min(DateTime::from_millis(first.timestamp_millis() + millis(PIECE)))
+            });
+            for state in [DONE, ERASED] {
+                let piece = ended(queue, state, from, Some(upto));
+                ledger.update_many(piece, doc! { "$set": { "expires_at": end } }).await?;
+            }
+            let filter = doc! { "_id": queue.name(), "marked_until": from };
+            let moved = totals.update_one(filter, doc! { "$set": { "marked_until": upto } }).await?;
+            if moved.matched_count == 0 {
+                // Another process is at it.
+                return Ok(());
+            }
+            from = upto;
+        }
         Ok(())
     }
 
