@@ -28,6 +28,21 @@ async fn spread(job: &Deliver, message: &Message) -> Vec<Message> {
     }
 }
 
+/// A replay of everything.
+fn replay(state: ReplayState) -> Replay {
+    let now = OffsetDateTime::now_utc();
+    Replay {
+        id: Uuid::new_v4(),
+        company_id: company(),
+        filter: Filter::default(),
+        state,
+        replayed: 0,
+        skipped: 0,
+        created_at: now,
+        updated_at: now,
+    }
+}
+
 fn ordered() -> Endpoint {
     Endpoint { order: Order::Ordered, ..endpoint("ep_1", &UPDATED) }
 }
@@ -216,19 +231,9 @@ async fn a_replay_goes_on_step_by_step_and_a_step_made_again_makes_the_same_mess
         parcel.delivery.standing.state = State::Dead;
     }
     log.parcels.lock()[7].payload = None;
-    let now = OffsetDateTime::now_utc();
-    let replay = Replay {
-        id: Uuid::new_v4(),
-        company_id: company(),
-        filter: Filter::default(),
-        state: ReplayState::Running,
-        replayed: 0,
-        skipped: 0,
-        created_at: now,
-        updated_at: now,
-    };
+    let replay = replay(ReplayState::Running);
     let scope = CompanyScope::granted(company());
-    log.add_replay(&scope, &replay, now).await.unwrap();
+    log.add_replay(&scope, &replay, replay.created_at).await.unwrap();
     let first = ReplayStep::first(&replay).event(WORKER, &company()).unwrap();
     let mut step = Message::of_event(&first).unwrap();
     let mut sent = BTreeSet::new();
@@ -256,23 +261,34 @@ async fn a_replay_goes_on_step_by_step_and_a_step_made_again_makes_the_same_mess
 }
 
 #[tokio::test]
+async fn of_two_replays_at_once_one_makes_each_delivery_again() {
+    let (store, log) = (MemoryStore::with([endpoint("ep_1", &UPDATED)]), Arc::new(MemoryLog::default()));
+    let job = logging_job(&store, &sender(|_| status(204, None)), &log);
+    for n in 1..=2 {
+        spread(&job, &turn(n)).await;
+    }
+    log.parcels.lock().iter_mut().for_each(|parcel| parcel.delivery.standing.state = State::Dead);
+    let scope = CompanyScope::granted(company());
+    let mut made = Vec::new();
+    for replay in [replay(ReplayState::Running), replay(ReplayState::Running)] {
+        log.add_replay(&scope, &replay, replay.created_at).await.unwrap();
+        let first = ReplayStep::first(&replay).event(WORKER, &company()).unwrap();
+        let follow_ups = spread(&job, &Message::of_event(&first).unwrap()).await;
+        let attempts = follow_ups.iter().filter(|it| it.routing_key == "webhook.attempt.comp_1").count();
+        let kept = log.replay(&scope, replay.id).await.unwrap().unwrap();
+        made.push((attempts, kept.replayed, kept.skipped));
+    }
+    assert_eq!(made, [(2, 2, 0), (0, 0, 2)]);
+}
+
+#[tokio::test]
 async fn a_replay_that_was_cancelled_goes_no_further() {
     let (store, log) = (MemoryStore::with([endpoint("ep_1", &UPDATED)]), Arc::new(MemoryLog::default()));
     let job = logging_job(&store, &sender(|_| panic!("nothing is sent")), &log);
     spread(&job, &turn(1)).await;
     log.parcels.lock()[0].delivery.standing.state = State::Dead;
-    let now = OffsetDateTime::now_utc();
-    let replay = Replay {
-        id: Uuid::new_v4(),
-        company_id: company(),
-        filter: Filter::default(),
-        state: ReplayState::Cancelled,
-        replayed: 0,
-        skipped: 0,
-        created_at: now,
-        updated_at: now,
-    };
-    log.add_replay(&CompanyScope::granted(company()), &replay, now).await.unwrap();
+    let replay = replay(ReplayState::Cancelled);
+    log.add_replay(&CompanyScope::granted(company()), &replay, replay.created_at).await.unwrap();
     let step = Message::of_event(&ReplayStep::first(&replay).event(WORKER, &company()).unwrap()).unwrap();
     assert!(spread(&job, &step).await.is_empty());
     assert_eq!(log.states(), [State::Dead]);
