@@ -74,7 +74,8 @@ pub trait Deliveries: Send + Sync {
     async fn open(&self, scope: &CompanyScope, parcels: &[Parcel], keep_until: OffsetDateTime) -> Result<(), Error>;
 
     /// Writes down how a delivery stands, and a try if one was made. A standing that tells of no try leaves the status and
-    /// time of the last one as they are. A delivery that is not in the log stays out of it.
+    /// time of the last one as they are. What was delivered stays so, whatever another copy of its message comes to, until
+    /// it is reopened. A delivery that is not in the log stays out of it.
     ///
     /// # Errors
     /// When the log cannot be written.

@@ -30,6 +30,7 @@ macro_rules! deliveries_contract {
         mod $adapter {
             deliveries_contract! { @each $make;
                 keeps_a_delivery_as_it_was_opened opens_a_delivery_once notes_tries_in_their_order
+                keeps_delivered_what_was_delivered
                 keeps_so_many_tries_and_the_last writes_nothing_of_a_delivery_that_is_not_there lists_by_page_and_filter
                 gives_parcels_oldest_first keeps_companies_apart tells_what_is_ahead reopens_once_for_a_replay
                 counts_how_an_endpoint_does knows_since_when_an_endpoint_fails keeps_replays_and_their_end
@@ -173,6 +174,32 @@ async fn notes_tries_in_their_order(log: &Log) {
         assert_eq!(log.deliveries.delivery(&company, id).await.unwrap().unwrap().delivery.standing, standing);
     }
     assert_eq!(log.deliveries.attempts(&company, id).await.unwrap(), tries);
+}
+
+/// Another copy of its message may come to another end, and later.
+async fn keeps_delivered_what_was_delivered(log: &Log) {
+    let (company, parcel) = (scope("comp_a"), parcel("comp_a", 1));
+    let id = parcel.delivery.id;
+    open(log, &[parcel]).await;
+    let began = time::macros::datetime!(2026-11-20 10:00 UTC);
+    let tries: Vec<_> = (1..=4).map(|n| attempt(n, began + Duration::seconds(n.into()), "status", 1.0)).collect();
+    let next = Some(began + Duration::hours(1));
+    let delivered = standing(State::Delivered, 2, tries[1].started_at, None);
+    let noted = [
+        standing(State::Dead, 1, tries[0].started_at, None),
+        delivered.clone(),
+        standing(State::Pending, 2, tries[2].started_at, next),
+        standing(State::Dead, 2, tries[3].started_at, None),
+    ];
+    for (standing, one) in noted.iter().zip(&tries) {
+        log.deliveries.note(&company, id, standing, Some(one)).await.unwrap();
+    }
+    log.deliveries.note(&company, id, &standing(State::Discarded, 2, began, None), None).await.unwrap();
+    assert_eq!(log.deliveries.delivery(&company, id).await.unwrap().unwrap().delivery.standing, delivered);
+    assert_eq!(log.deliveries.attempts(&company, id).await.unwrap(), tries, "what was tried is told all the same");
+    let again = standing(State::Delivered, 3, began + Duration::minutes(1), None);
+    log.deliveries.note(&company, id, &again, None).await.unwrap();
+    assert_eq!(log.deliveries.delivery(&company, id).await.unwrap().unwrap().delivery.standing, again);
 }
 
 async fn keeps_so_many_tries_and_the_last(log: &Log) {

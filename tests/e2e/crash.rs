@@ -117,7 +117,7 @@ async fn what_was_done_is_kept_and_delivered_and_what_was_cut_is_kept_as_far_as_
     let mut delivered: HashMap<String, Vec<(String, Value)>> = HashMap::new();
     for request in &received {
         let id = request.headers["webhook-id"].to_str().unwrap().to_owned();
-        standardwebhooks::Webhook::new(&secret).unwrap().verify(&request.body, &request.headers).unwrap();
+        request.verify(&secret).unwrap();
         let body: Value = serde_json::from_slice(&request.body).unwrap();
         let turn_id = body["data"]["turn_id"].as_str().unwrap().to_owned();
         delivered.entry(turn_id).or_default().push((id, body));

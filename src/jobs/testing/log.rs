@@ -54,7 +54,9 @@ impl Deliveries for MemoryLog {
     ) -> Result<(), Error> {
         self.works()?;
         if let Some(parcel) = self.parcels.lock().iter_mut().find(|it| it.delivery.id == id) {
-            parcel.delivery.standing = standing.clone();
+            if parcel.delivery.standing.state != State::Delivered || standing.state == State::Delivered {
+                parcel.delivery.standing = standing.clone();
+            }
             self.attempts.lock().extend(attempt.map(|attempt| (id, attempt.clone())));
         }
         Ok(())

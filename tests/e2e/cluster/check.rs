@@ -6,12 +6,16 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::promise::{End, Promise, Seen};
-use super::site::{COMPANY, Cluster, EACH, Node, ORDERED, SENDING, is_taken};
+use super::site::{COMPANY, Cluster, EACH, Node, ORDERED, SENDING, blocking, is_taken};
 use crate::support::client::Client;
 use crate::support::say;
 
-/// The longest that the last turns and webhooks may take once all faults are over.
-const SETTLING: Duration = Duration::from_secs(150);
+/// The longest that nothing may come to its end once all faults are over, while something is under way.
+const STANDSTILL: Duration = Duration::from_secs(150);
+/// The longest that all of it may take.
+const SETTLING: Duration = Duration::from_secs(600);
+/// Between two looks: counting is work for the test's database, which has the webhooks to see to.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What a run may have cost.
 pub(super) struct Bounds {
@@ -31,9 +35,12 @@ impl Cluster {
         let others = &seen.given_another;
         assert!(others.len() <= untold, "{untold} keys were not told of, and yet one key stood for two: {others:#?}");
 
+        let over = Instant::now();
         let ledger = self.settled().await;
+        say(&format!("  nothing is under way {:.0} s after the last turn", over.elapsed().as_secs_f64()));
         assert_eq!(sum(&ledger, "dead"), 0, "{ledger:#}");
         assert_eq!(sum(&ledger, "lost"), 0, "{ledger:#}");
+        assert_eq!(self.on_their_way(), "", "the log takes for pending what the ledger does not");
 
         let stored = self.stored().await;
         self.promised(seen, &stored);
@@ -61,21 +68,31 @@ impl Cluster {
     /// one place and not yet in the other: one that does not balance is read again.
     async fn settled(&self) -> Value {
         let began = Instant::now();
-        let mut last = None;
-        while began.elapsed() < SETTLING {
+        let (mut last, mut moved_at) = (Value::Null, began);
+        while began.elapsed() < SETTLING && moved_at.elapsed() < STANDSTILL {
             if let Some(ledger) = self.ledger() {
                 let is_over = sum(&ledger, "pending") == 0 && sum(&ledger, "unfinished_turns") == 0;
                 if is_over && ledger["balances"] == true {
                     return ledger;
                 }
-                last = Some(ledger);
+                if sum(&ledger, "done") != sum(&last, "done") {
+                    moved_at = Instant::now();
+                }
+                last = ledger;
             }
-            tokio::time::sleep(Duration::from_millis(250)).await;
+            tokio::time::sleep(LOOK).await;
         }
         for (number, node) in self.nodes().enumerate() {
             node.note(&format!("{number}: {}", self.metrics(node).await));
         }
-        panic!("the ledger is not settled after {SETTLING:?}: {:#}", last.unwrap_or_default());
+        let held_up = self.on_their_way();
+        panic!("the ledger is not settled after {:?}: {last:#}\n{held_up}", began.elapsed());
+    }
+
+    /// What the log takes for pending, a delivery a line.
+    fn on_their_way(&self) -> String {
+        let wanted = ["webhook", "deliveries", "--company", COMPANY, "--state", "pending", "--json"];
+        blocking(|| self.desk.ok(&wanted))
     }
 
     /// How often the gateways logged something.
@@ -130,9 +147,9 @@ impl Cluster {
     fn delivered(&self, stored: &HashMap<String, Value>, bounds: &Bounds) -> usize {
         let mut deliveries: HashMap<String, Vec<(String, Value)>> = HashMap::new();
         let mut taken: HashMap<String, usize> = HashMap::new();
-        let verifier = standardwebhooks::Webhook::new(&self.secret).unwrap();
+        let unsigned = self.unsigned.lock().unwrap();
+        assert!(unsigned.is_empty(), "{} webhooks were not signed well: {unsigned:?}", unsigned.len());
         for request in self.receiver.received().into_iter().filter(|request| request.path != ORDERED) {
-            verifier.verify(&request.body, &request.headers).unwrap();
             let (id, body) = (request.header("webhook-id").to_owned(), request.json());
             assert_eq!(body["data"]["company_id"], COMPANY);
             let turn_id = body["data"]["turn_id"].as_str().unwrap().to_owned();

@@ -1,7 +1,7 @@
 //! A cluster of real processes: two gateways, two workers, and the servers between them.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::support::client::Client;
 use crate::support::llm::Provider;
@@ -43,8 +43,8 @@ pub(super) struct Cluster {
     pub(super) client: Client,
     /// The company's key.
     pub(super) key: String,
-    /// What webhooks are signed with.
-    pub(super) secret: String,
+    /// What is wrong with the signatures of webhooks, looked at as they come: later they are too old.
+    pub(super) unsigned: Arc<Mutex<Vec<String>>>,
     /// A place to run commands from.
     pub(super) desk: Site,
     /// Whether an endpoint wants each conversation in order.
@@ -86,7 +86,16 @@ impl Cluster {
             index: Proxy::before(&qdrant.url()).await,
         };
         let provider = Provider::start().await;
-        let receiver = Receiver::start(|request| Act::status(if is_taken(request) { 204 } else { 500 })).await;
+        let (secret, unsigned) = (Arc::new(OnceLock::<String>::new()), Arc::new(Mutex::new(Vec::new())));
+        let (signed_with, faults) = (Arc::clone(&secret), Arc::clone(&unsigned));
+        let receiver = Receiver::start(move |request| {
+            if request.path != ORDERED {
+                let known = signed_with.get().expect("it is made before there are turns");
+                faults.lock().unwrap().extend(request.verify(known).err());
+            }
+            Act::status(if is_taken(request) { 204 } else { 500 })
+        })
+        .await;
         let settings = settings(&[
             &format!(
                 "[bus]\nbackend = \"rabbitmq\"\nurl = {:?}\n[store]\nbackend = \"mongodb\"\nuri = {:?}\n[index]\nbackend = \"qdrant\"\nurl = {:?}\n",
@@ -102,7 +111,7 @@ impl Cluster {
         let desk = Site::new(&settings);
         blocking(|| desk.ok(&["migrate"]));
         let key = blocking(|| desk.company(COMPANY));
-        let secret = blocking(|| desk.endpoint(COMPANY, &receiver.url("/hook")));
+        secret.set(blocking(|| desk.endpoint(COMPANY, &receiver.url("/hook")))).expect("it is set once");
         blocking(|| {
             desk.knowledge(
                 COMPANY,
@@ -123,7 +132,7 @@ impl Cluster {
             workers,
             client,
             key,
-            secret,
+            unsigned,
             desk,
             is_ordered: false,
             name,

@@ -203,6 +203,8 @@ fn hold(queue: Queue, envelope: &Envelope, delivery: Delivery, channel: &Channel
         message: envelope.message.clone(),
         company: envelope.company.clone(),
         is_booked: envelope.is_booked || queue == Queue::Deliver,
+        attempts_before: envelope.message.attempts,
+        heard_at: Instant::now(),
         acker: delivery.acker,
         _channel: channel.clone(),
     }

@@ -27,6 +27,10 @@ pub(super) struct Held {
     pub(super) company: String,
     /// Whether the ledger knows it.
     pub(super) is_booked: bool,
+    /// Tries that had failed when the server gave it. It does not know of those that were made here.
+    pub(super) attempts_before: u32,
+    /// When the ledger last heard of it, as far as this process knows.
+    pub(super) heard_at: Instant,
     /// Says to the server what became of it.
     pub(super) acker: Acker,
     /// Without its channel a message cannot be acknowledged; a consumer that was cancelled no longer holds it.
@@ -237,9 +241,9 @@ impl Claim {
     }
 
     /// Gives the message back, changed or not, to be taken after a while.
-    pub(super) fn give_back(mut self, after: Duration, change: impl FnOnce(&mut Message)) {
+    pub(super) fn give_back(mut self, after: Duration, change: impl FnOnce(&mut Held)) {
         let Some(mut held) = self.held.take() else { return };
-        change(&mut held.message);
+        change(&mut held);
         let mut state = self.shelf.state.lock();
         if state.in_work.remove(&self.number).is_some_and(|mark| mark.is_erased) {
             drop(state);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::envelope::Outgoing;
 use super::ledger_error;
@@ -13,6 +14,9 @@ use crate::ports::bus::{Error, Message, Queue, Settlement, Taken};
 
 /// From this delay on a message waits at the server, where nobody holds it.
 const AWAY: Duration = Duration::from_secs(1);
+/// Of a message that waits here time and again the ledger hears so often in the time after which it would be taken for
+/// lost, and given to somebody else as well.
+const HEARD_OF: u32 = 2;
 /// A message whose settlement failed is given again after so long.
 const UNSETTLED: Duration = Duration::from_secs(1);
 
@@ -31,7 +35,7 @@ enum Settled {
     /// Nowhere: the server may forget it.
     Over,
     /// Still here, to be given again.
-    Here { after: Duration, attempts: u32 },
+    Here { after: Duration, attempts: u32, heard_at: Instant },
 }
 
 impl TakenMessage {
@@ -68,8 +72,11 @@ impl Taken for TakenMessage {
                 // Without the acknowledgement the message comes again; the ledger knows then that it is over.
                 if is_booked { Ok(()) } else { acknowledged }
             }
-            Ok(Settled::Here { after, attempts }) => {
-                claim.give_back(after, |message| message.attempts = attempts);
+            Ok(Settled::Here { after, attempts, heard_at }) => {
+                claim.give_back(after, |held| {
+                    held.message.attempts = attempts;
+                    held.heard_at = heard_at;
+                });
                 Ok(())
             }
             Err(error) => {
@@ -115,17 +122,29 @@ impl Step<'_> {
         let (_, waiting) = self.shelf.len();
         let is_crowded = waiting >= usize::from(shared.settings.prefetch(*queue)).div_ceil(2);
         if after < AWAY && !is_crowded {
-            return Ok(Settled::Here { after, attempts });
+            let mut heard_at = held.heard_at;
+            if held.is_booked && heard_at.elapsed() >= shared.settings.redeliver_after / HEARD_OF {
+                // With as many tries as the server knows of: what it gives again after a crash is then no old copy.
+                self.postpone(held.attempts_before, after).await?;
+                heard_at = Instant::now();
+            }
+            return Ok(Settled::Here { after, attempts, heard_at });
         }
         let after = after.max(AWAY);
         let copy = Message { attempts, ..held.message.clone() };
         let outgoing = Outgoing::later(&shared.names, *queue, &copy, after, held.is_booked)?;
         if held.is_booked {
-            shared.ledger.postpone(*queue, copy.id, attempts, shared.due_after(after)).await.map_err(ledger_error)?;
+            self.postpone(attempts, after).await?;
         }
         // If this fails, this process tries again. If it dies meanwhile, the message that the server gives again counts as
         // an old copy, and the next one comes when this one is overdue.
         shared.publisher().publish(&[outgoing]).await?;
         Ok(Settled::Over)
+    }
+
+    /// Tells the ledger that the message comes again.
+    async fn postpone(&self, attempts: u32, after: Duration) -> Result<(), Error> {
+        let due_at = self.shared.due_after(after);
+        self.shared.ledger.postpone(self.queue, self.held.message.id, attempts, due_at).await.map_err(ledger_error)
     }
 }

@@ -59,12 +59,26 @@ impl Deliveries for MongoStore {
                 set.insert(format!("standing.{field}"), value);
             }
         }
-        if let Some(attempt) = attempt {
-            set.insert("took_ms", attempt.timing.total_ms);
-            set.insert(documents::slot_of(attempt)?, to_document(attempt)?);
-        }
-        let statement = doc! { "q": key(scope.company(), &id.to_string()), "u": { "$set": set } };
-        self.call("note_delivery", self.update(DELIVERIES, &[statement])).await
+        let tried = attempt.map(|attempt| {
+            let mut tried = doc! { "took_ms": attempt.timing.total_ms };
+            tried.insert(documents::slot_of(attempt)?, to_document(attempt)?);
+            Ok::<_, Error>(tried)
+        });
+        let (it, tried) = (key(scope.company(), &id.to_string()), tried.transpose()?);
+        let statements = match (standing.state, tried) {
+            (State::Delivered, tried) => {
+                set.extend(tried.unwrap_or_default());
+                vec![doc! { "q": it, "u": { "$set": set } }]
+            }
+            (_, tried) => {
+                let mut still_open = it.clone();
+                still_open.insert("standing.state", doc! { "$ne": State::Delivered.as_str() });
+                let stands = doc! { "q": still_open, "u": { "$set": set } };
+                let tried = tried.map(|tried| doc! { "q": it, "u": { "$set": tried } });
+                [stands].into_iter().chain(tried).collect()
+            }
+        };
+        self.call("note_delivery", self.update(DELIVERIES, &statements)).await
     }
 
     async fn delivery(&self, scope: &CompanyScope, id: Uuid) -> Result<Option<Parcel>, Error> {

@@ -11,7 +11,7 @@ use self::rows::{Found, Wanted};
 use super::SqliteStore;
 use super::turns::one;
 use crate::adapters::sqlite::{self, from_json, nanos_of, time_of, to_json};
-use crate::domain::delivery::{Attempt, Delivery, Filter, Health, Parcel, Place, Replay, ReplayState, Standing};
+use crate::domain::delivery::{Attempt, Delivery, Filter, Health, Parcel, Place, Replay, ReplayState, Standing, State};
 use crate::domain::{CompanyScope, ConversationId, EndpointId};
 use crate::ports::deliveries::{Ahead, Deliveries, MOST_SIBLINGS};
 use crate::ports::store::{Error, Page};
@@ -43,24 +43,24 @@ impl Deliveries for SqliteStore {
         let (company, standing) = (scope.company().clone(), standing.clone());
         let slot = attempt.map(|it| Ok::<_, Error>((rows::slot_of(it)?, to_json(it)?))).transpose()?;
         let write = move |connection: &Connection| {
-            let sql = "UPDATE deliveries SET state = ?, attempts = ?, status = coalesce(?, status), reason = ?, \
-                       last_attempt_at = coalesce(?, last_attempt_at), next_attempt_at = ? WHERE company_id = ? AND delivery_id = ? RETURNING number";
-            let number: Option<i64> = one(
-                connection,
-                sql,
-                params![
-                    standing.state.as_str(),
-                    standing.attempts,
-                    standing.status,
-                    standing.reason,
-                    standing.last_attempt_at.map(nanos_of).transpose()?,
-                    standing.next_attempt_at.map(nanos_of).transpose()?,
-                    company.as_str(),
-                    id.to_string(),
-                ],
-                |row| Ok(row.get(0)?),
-            )?;
-            if let (Some(number), Some((slot, attempt))) = (number, slot) {
+            let sql = "SELECT number FROM deliveries WHERE company_id = ? AND delivery_id = ?";
+            let number: Option<i64> =
+                one(connection, sql, params![company.as_str(), id.to_string()], |row| Ok(row.get(0)?))?;
+            let Some(number) = number else { return Ok(()) };
+            let sql = "UPDATE deliveries SET state = ?1, attempts = ?2, status = coalesce(?3, status), reason = ?4, \
+                       last_attempt_at = coalesce(?5, last_attempt_at), next_attempt_at = ?6 \
+                       WHERE number = ?7 AND (state <> ?8 OR ?1 = ?8)";
+            connection.prepare_cached(sql)?.execute(params![
+                standing.state.as_str(),
+                standing.attempts,
+                standing.status,
+                standing.reason,
+                standing.last_attempt_at.map(nanos_of).transpose()?,
+                standing.next_attempt_at.map(nanos_of).transpose()?,
+                number,
+                State::Delivered.as_str(),
+            ])?;
+            if let Some((slot, attempt)) = slot {
                 let sql = "INSERT INTO delivery_attempts (delivery, slot, attempt) VALUES (?, ?, ?) \
                            ON CONFLICT (delivery, slot) DO UPDATE SET attempt = excluded.attempt";
                 connection.prepare_cached(sql)?.execute(params![number, slot, attempt])?;

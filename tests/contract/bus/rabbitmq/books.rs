@@ -64,6 +64,26 @@ async fn what_a_queue_has_lost_is_published_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_process_gives_back_time_and_again_is_not_taken_for_lost() {
+    let Some(mut here) = Here::shared("what_a_process_gives_back").await else { return };
+    here.settings.redeliver_after = Duration::from_secs(2);
+    let (holder, other) = (here.another(), here.another());
+    let sent = message("webhook.attempt", "comp_a", "0");
+    holder.publish(std::slice::from_ref(&sent)).await.unwrap();
+    let begun = Instant::now();
+    while begun.elapsed() < here.settings.redeliver_after * 2 {
+        take(&*holder, Queue::Deliver).await.settle(retry(Duration::from_millis(20))).await.unwrap();
+        assert_eq!(other.sweep().await.unwrap(), 0, "after {:?}", begun.elapsed());
+    }
+    let held = take(&*holder, Queue::Deliver).await;
+    assert!(held.message().attempts > 1);
+    drop((held, holder));
+    // What it knew goes with it, and the message comes at once to somebody else.
+    let given = take_and_finish(&*other, Queue::Deliver).await;
+    assert_eq!((given.id, given.attempts), (sent.id, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_persist_message_that_was_redriven_is_on_the_books_until_it_ends() {
     let Some(here) = Here::shared("a_persist_message_that_was_redriven").await else { return };
     let sent = turn("again");
