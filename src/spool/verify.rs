@@ -1,38 +1,34 @@
 //! Follows turns to their end. What the bus has confirmed may still be lost behind it, when a queue is deleted or the
 //! broker's disk is: so a turn's record stays here until the store is seen to hold it, and is published again when that
-//! takes too long. In order, batch by batch; nothing on a stream's path waits for it.
+//! takes too long. Many turns are followed side by side, as one may take long to come to its end; the log is let go of up
+//! to the first that has not. Nothing on a stream's path waits for it.
+
+mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
-use tokio::time::{Instant, MissedTickBehavior};
+use tokio::time::{Instant, MissedTickBehavior, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use self::window::{Passed, Window};
 use super::forward::{Reader, wait};
-use super::segment::{self, HEADER};
-use super::{Spool, State};
-use crate::domain::{Event, TurnId};
+use super::{Spool, segment};
 use crate::ports::bus::{Bus, Message};
 use crate::ports::outbox::{End, Ends, Sent};
 
-/// Between two looks at turns that have not come to their end, at first and at the longest.
+/// Between two looks at a turn that has not come to its end, at first and at the longest.
 const LOOK: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
-/// Between the confirmation of a turn and the first look for it: by then it is most likely stored, and others have come
-/// that are looked for with it.
+/// Between two times that the log is read on: turns that the bus has just confirmed are most likely stored by then, and
+/// are looked for together.
 const GATHER: Duration = Duration::from_millis(500);
 /// The longest time between two publications of the same turn.
 const RESEND_MAX: Duration = Duration::from_secs(3600);
 /// How long what has come to its end may stay in the current segment, which only goes as a whole: so that soon after a
 /// company was removed nothing of it is left here.
 const ROLL: Duration = Duration::from_secs(15);
-
-/// A turn's last event and where it is to be looked for.
-struct Followed {
-    sent: Sent,
-    message: Message,
-}
 
 /// Follows what the bus has confirmed, until `shutdown`. A turn that is not seen to have ended after `resend_after` is
 /// published again; then after twice that time, and so on.
@@ -43,57 +39,96 @@ pub async fn run(
     resend_after: Duration,
     shutdown: CancellationToken,
 ) {
-    let state = Arc::clone(&spool.shared.state);
+    let state = &spool.shared.state;
     let mut reader = Reader::new(spool.shared.dir.clone(), *state.released.borrow());
     let mut forwarded = state.forwarded.subscribe();
     let mut rolling = tokio::time::interval(ROLL);
     rolling.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut window = Window::new(resend_after);
+    // Of the log, all of which has ended; what ended behind that is not written down.
+    let mut turns_passed = state.turns_ended.load(Ordering::Relaxed);
     let mut ended = None;
     loop {
         let upto = *forwarded.borrow_and_update();
-        let batch = match tokio::task::block_in_place(|| reader.next(upto)) {
-            Ok(batch) => batch,
+        let has_all = match tokio::task::block_in_place(|| window.fill(&mut reader, upto)) {
+            Ok(has_all) => has_all,
             Err(error) => {
                 tracing::error!(%error, "the spool cannot be read");
-                reader.back();
                 if wait(&shutdown, LOOK.1).await {
                     return;
                 }
-                continue;
+                false
             }
         };
-        let Some(last) = batch.last().map(|record| record.sequence) else {
-            tokio::select! {
-                changed = forwarded.changed() => if changed.is_err() || wait(&shutdown, GATHER).await { return },
-                _ = rolling.tick() => roll(&spool, &mut ended).await,
-                () = shutdown.cancelled() => return,
-            }
-            continue;
-        };
-        let turns: Vec<Followed> = batch.iter().filter_map(|record| followed(&record.payload)).collect();
-        let count = turns.len() as u64;
-        let following = follow(&spool, &state, turns, ends.as_ref(), bus.as_ref(), resend_after);
         let was_erased = tokio::select! {
-            was_erased = following => was_erased,
+            was_erased = look(&spool, &mut window, ends.as_ref(), bus.as_ref()) => was_erased,
             () = shutdown.cancelled() => return,
         };
-        let bytes = batch.iter().map(|record| record.payload.len() as u64 + HEADER).sum();
-        tokio::task::block_in_place(|| {
-            let turns = state.turns_ended.fetch_add(count, Ordering::Relaxed) + count;
-            if let Err(error) = segment::write_ended(&spool.shared.dir, segment::Ended { sequence: last, turns }) {
-                tracing::warn!(%error, "how far turns were followed cannot be written down");
-            }
-            reader.confirm();
-            let release = |held: u64| Some(held.saturating_sub(bytes));
-            // The closure always gives a value, so this cannot fail.
-            let _ = state.held_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, release);
-            spool.release(last);
-        });
-        ended = Some(last);
+        let passed = window.pass();
+        if let Some(passed) = &passed {
+            turns_passed += passed.turns;
+            tokio::task::block_in_place(|| keep(&spool, passed, turns_passed));
+            ended = Some(passed.sequence);
+        }
         if was_erased || rolling.tick().now_or_never().is_some() {
             roll(&spool, &mut ended).await;
         }
+        if passed.is_some() && !has_all {
+            continue;
+        }
+        let next_look = window.next_look(Instant::now() + GATHER);
+        tokio::select! {
+            changed = forwarded.changed(), if window.is_empty() => {
+                if changed.is_err() || wait(&shutdown, GATHER).await {
+                    return;
+                }
+            }
+            () = sleep_until(next_look), if !window.is_empty() => {}
+            _ = rolling.tick() => roll(&spool, &mut ended).await,
+            () = shutdown.cancelled() => return,
+        }
     }
+}
+
+/// Looks for the turns that are due, and publishes those again that are not seen for long. Says whether one of them was of a
+/// company or conversation that was removed.
+async fn look(spool: &Spool, window: &mut Window, ends: &dyn Ends, bus: &dyn Bus) -> bool {
+    let state = &spool.shared.state;
+    let (places, sent): (Vec<usize>, Vec<Sent>) = window.due(Instant::now()).into_iter().unzip();
+    if places.is_empty() {
+        return false;
+    }
+    // The store being away is no news here: the jobs say so.
+    let found = ends.ended(&sent).await;
+    let found = found.inspect_err(|error| tracing::debug!(%error, "whether turns are stored cannot be told"));
+    let found = found.unwrap_or_default().into_iter().chain(std::iter::repeat(End::Open));
+    let mut was_erased = false;
+    let lost = window.told(places.into_iter().zip(found), |end| {
+        was_erased |= end == End::Erased;
+        state.turns_ended.fetch_add(1, Ordering::Relaxed);
+    });
+    resend(&lost, bus).await;
+    let let_go = window.let_go(state.held_bytes.load(Ordering::Relaxed).saturating_sub(spool.shared.limit));
+    if let_go > 0 {
+        state.turns_ended.fetch_add(let_go, Ordering::Relaxed);
+        metrics::counter!("turnpike_spool_unfollowed_total").increment(let_go);
+        tracing::error!(
+            turns = let_go,
+            "more turns wait to be stored than the spool can keep; the bus alone answers for these"
+        );
+    }
+    was_erased
+}
+
+/// Lets go of what has come to its end, and writes down how far that is.
+fn keep(spool: &Spool, passed: &Passed, turns: u64) {
+    if let Err(error) = segment::write_ended(&spool.shared.dir, segment::Ended { sequence: passed.sequence, turns }) {
+        tracing::warn!(%error, "how far turns were followed cannot be written down");
+    }
+    let release = |held: u64| Some(held.saturating_sub(passed.bytes));
+    // The closure always gives a value, so this cannot fail.
+    let _ = spool.shared.state.held_bytes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, release);
+    spool.release(passed.sequence);
 }
 
 /// Removes what has come to its end from the current segment too.
@@ -104,77 +139,18 @@ async fn roll(spool: &Spool, ended: &mut Option<u64>) {
     }
 }
 
-/// Resolves when all of the turns have come to their end. Says whether one of them was of a company that was removed.
-async fn follow(
-    spool: &Spool,
-    state: &State,
-    mut turns: Vec<Followed>,
-    ends: &dyn Ends,
-    bus: &dyn Bus,
-    resend_after: Duration,
-) -> bool {
-    let (mut pause, mut resend_after) = (LOOK.0, resend_after);
-    let mut resend_at = Instant::now() + resend_after;
-    let mut was_erased = false;
-    while !turns.is_empty() {
-        let sent: Vec<Sent> = turns.iter().map(|turn| turn.sent.clone()).collect();
-        match ends.ended(&sent).await {
-            Ok(found) => {
-                was_erased |= found.contains(&End::Erased);
-                let mut found = found.into_iter();
-                turns.retain(|_| matches!(found.next(), None | Some(End::Open)));
-            }
-            // The store being away is no news here: the jobs say so.
-            Err(error) => tracing::debug!(%error, "whether turns are stored cannot be told"),
-        }
-        if turns.is_empty() {
-            break;
-        }
-        if state.held_bytes.load(Ordering::Relaxed) > spool.shared.limit {
-            metrics::counter!("turnpike_spool_unfollowed_total").increment(turns.len() as u64);
-            tracing::error!(
-                turns = turns.len(),
-                "more turns wait to be stored than the spool can keep; the bus alone answers for these"
-            );
-            break;
-        }
-        if Instant::now() >= resend_at {
-            resend(&turns, bus).await;
-            resend_after = (resend_after * 2).min(RESEND_MAX);
-            resend_at = Instant::now() + resend_after;
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(LOOK.1);
+/// Publishes turns again.
+async fn resend(messages: &[Message], bus: &dyn Bus) {
+    if messages.is_empty() {
+        return;
     }
-    was_erased
-}
-
-async fn resend(turns: &[Followed], bus: &dyn Bus) {
-    let messages: Vec<Message> = turns.iter().map(|turn| turn.message.clone()).collect();
-    match bus.publish(&messages).await {
+    match bus.publish(messages).await {
         Ok(()) => {
             metrics::counter!("turnpike_spool_resent_total").increment(messages.len() as u64);
             tracing::warn!(turns = messages.len(), "turns were not stored in time; they were published again");
         }
         Err(error) => tracing::warn!(%error, "turns that were not stored in time cannot be published again yet"),
     }
-}
-
-/// The turn whose end an event is; none for the events of its stages, which nobody keeps.
-fn followed(payload: &[u8]) -> Option<Followed> {
-    let event: Event = serde_json::from_slice(payload).ok()?;
-    if !event.ends_turn() {
-        return None;
-    }
-    let turn_id: TurnId = event.subject.parse().ok()?;
-    let sent = Sent {
-        event_id: event.id,
-        company_id: event.companyid.clone(),
-        conversation_id: event.conversationid,
-        turn_id,
-        ended_at: event.time,
-    };
-    Some(Followed { sent, message: Message::of_event(&event).ok()? })
 }
 
 #[cfg(test)]

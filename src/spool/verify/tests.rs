@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::super::tests::{LIMIT, Memory, SEGMENT, event, forward};
 use super::super::{Keep, segment};
 use super::*;
+use crate::domain::{Event, TurnId};
 use crate::ports::outbox::Outbox;
 use crate::ports::store;
 
@@ -61,7 +62,7 @@ async fn a_turn_is_kept_and_published_again_until_it_is_seen_to_have_ended() {
         // The one that is stored is not published again.
         until("the lost one came again", || bus.taken().get(2..4) == Some(&[lost.id, lost.id])).await;
         let account = spool.account();
-        assert_eq!((account.turns_accepted, account.turns_ended), (2, 0));
+        assert_eq!((account.turns_accepted, account.turns_ended), (2, 1));
         following.cancel();
         stop.cancel();
         spool.close();
@@ -77,6 +78,41 @@ async fn a_turn_is_kept_and_published_again_until_it_is_seen_to_have_ended() {
     spool.close();
     let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilEnded).unwrap();
     assert_eq!((spool.account().turns_accepted, spool.account().turns_ended), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_turn_that_does_not_end_holds_up_no_other_and_stays_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bus, ends) = (Arc::new(Memory::default()), Arc::new(Told::default()));
+    let slow = event(10);
+    // More than are read at once, and more than are asked for at once.
+    let others: Vec<Event> = (0..700).map(|_| event(10)).collect();
+    others.iter().for_each(|event| ends.tell(event, End::Kept));
+    {
+        let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilEnded).unwrap();
+        let _forwarding = forward(&spool, &bus);
+        let following = follow_with(&spool, &ends, &bus, Duration::from_secs(3600));
+        spool.commit(&slow).await.unwrap();
+        for event in &others {
+            spool.commit(event).await.unwrap();
+        }
+        until("the others have ended", || spool.account().turns_ended == 700).await;
+        following.cancel();
+        spool.close();
+    }
+    let spool = Spool::open(dir.path(), SEGMENT, LIMIT, Keep::UntilEnded).unwrap();
+    let account = spool.account();
+    assert_eq!(
+        (account.turns_accepted, account.turns_ended),
+        (701, 0),
+        "they are behind it in the log, and asked for again"
+    );
+    let _following = follow_with(&spool, &ends, &bus, Duration::from_millis(50));
+    until("the slow one came again", || bus.taken().iter().filter(|id| **id == slow.id).count() > 1).await;
+    let once = bus.taken().into_iter().filter(|id| *id != slow.id).count();
+    assert_eq!(once, others.len(), "the others are not published again");
+    ends.tell(&slow, End::Kept);
+    until("all have ended", || spool.account().turns_ended == 701 && spool.account().held_bytes == 0).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
