@@ -17,7 +17,7 @@ use rusqlite_migration::{M, Migrations};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use self::shelf::Shelf;
+use self::shelf::{Next, Shelf};
 use self::tables::{Clock, Entry};
 use self::taken::TakenMessage;
 use crate::adapters::sqlite::{self, Database, Options, nanos_of};
@@ -78,16 +78,18 @@ impl Bus for EmbeddedBus {
                     claim,
                 }));
             }
-            let (claimed, generation) = shelf.claimed();
-            let found = self.database.read(move |connection| tables::due(connection, queue, &claimed)).await?;
-            let next_due = found.next_due;
-            if shelf.put(found.rows, generation) {
-                continue;
-            }
-            let wait = next_due.map_or(LOOK, |due| tables::until(due).min(LOOK));
-            tokio::select! {
-                () = shelf.changed.notified() => {}
-                () = tokio::time::sleep(wait) => {}
+            match shelf.next() {
+                Next::Read { claimed, generation } => {
+                    let found = self.database.read(move |connection| tables::due(connection, queue, &claimed)).await;
+                    shelf.put(found.inspect_err(|_| shelf.look_again())?, generation);
+                }
+                Next::Wait { next_due } => {
+                    let wait = next_due.map_or(LOOK, |due| tables::until(due).min(LOOK));
+                    tokio::select! {
+                        () = shelf.changed.notified() => {}
+                        () = tokio::time::sleep(wait) => shelf.look_again(),
+                    }
+                }
             }
         }
     }
@@ -165,7 +167,7 @@ impl Shelves {
 
     fn wake(&self, queues: &[Queue]) {
         for queue in queues {
-            self.of(*queue).changed.notify_one();
+            self.of(*queue).look_again();
         }
     }
 

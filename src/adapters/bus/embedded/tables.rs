@@ -32,6 +32,8 @@ pub(super) struct Entry {
 pub(super) struct Due {
     /// The first messages, in order.
     pub(super) rows: Vec<Row>,
+    /// Whether there are more of them.
+    pub(super) has_more: bool,
     /// When the next one comes due that is not yet.
     pub(super) next_due: Option<i64>,
 }
@@ -92,7 +94,7 @@ pub(super) fn due(connection: &Connection, queue: Queue, claimed: &HashSet<i64>)
     let mut contents = connection
         .prepare_cached("SELECT id, routing_key, body, attempts, first_queued_at FROM messages WHERE number = ?")?;
     let mut rows = Vec::new();
-    let mut bytes = 0;
+    let (mut bytes, mut has_more) = (0, false);
     let mut found = places.query(params![queue.name(), now])?;
     while let Some(place) = found.next()? {
         let (number, due_at) = (place.get(0)?, place.get(1)?);
@@ -102,7 +104,8 @@ pub(super) fn due(connection: &Connection, queue: Queue, claimed: &HashSet<i64>)
         let message = contents.query_row([number], |row| Ok(message(row)))??;
         bytes += message.body.len();
         rows.push(Row { number, due_at, message });
-        if rows.len() >= READ_AHEAD || bytes >= READ_AHEAD_BYTES {
+        has_more = rows.len() >= READ_AHEAD || bytes >= READ_AHEAD_BYTES;
+        if has_more {
             break;
         }
     }
@@ -110,7 +113,7 @@ pub(super) fn due(connection: &Connection, queue: Queue, claimed: &HashSet<i64>)
         .prepare_cached("SELECT due_at FROM messages WHERE queue = ? AND due_at > ? ORDER BY due_at LIMIT 1")?
         .query_row(params![queue.name(), now], |row| row.get(0))
         .optional()?;
-    Ok(Due { rows, next_due })
+    Ok(Due { rows, has_more, next_due })
 }
 
 /// Takes a message whose effect is done out of its queue, and puts in what follows from it. One that was erased
@@ -129,13 +132,13 @@ pub(super) fn done(
     if follow_ups.is_empty() { Ok(()) } else { insert(connection, clock, follow_ups) }
 }
 
-/// Makes a message due later.
-pub(super) fn postpone(connection: &Connection, number: i64, after: Duration, failed_tries: u32) -> Result<(), Error> {
-    let after = i64::try_from(after.as_nanos()).unwrap_or(i64::MAX);
+/// Makes a message due later, and says when.
+pub(super) fn postpone(connection: &Connection, number: i64, after: Duration, failed_tries: u32) -> Result<i64, Error> {
+    let due_at = now()?.saturating_add(i64::try_from(after.as_nanos()).unwrap_or(i64::MAX));
     connection
         .prepare_cached("UPDATE messages SET attempts = attempts + ?, due_at = ? WHERE number = ?")?
-        .execute(params![failed_tries, now()?.saturating_add(after), number])?;
-    Ok(())
+        .execute(params![failed_tries, due_at, number])?;
+    Ok(due_at)
 }
 
 /// Gives a message up.

@@ -37,13 +37,22 @@ impl Taken for TakenMessage {
         let claim = database
             .write(move |connection| {
                 let number = claim.number();
-                match settlement {
-                    Settlement::Done { .. } => tables::done(connection, &clock, queue, number, &follow_ups)?,
-                    Settlement::Retry { after, .. } => tables::postpone(connection, number, after, 1)?,
-                    Settlement::Defer { after } => tables::postpone(connection, number, after, 0)?,
-                    Settlement::Dead { reason } => tables::bury(connection, number, &reason)?,
+                let due_at = match settlement {
+                    Settlement::Done { .. } => {
+                        tables::done(connection, &clock, queue, number, &follow_ups)?;
+                        None
+                    }
+                    Settlement::Retry { after, .. } => Some(tables::postpone(connection, number, after, 1)?),
+                    Settlement::Defer { after } => Some(tables::postpone(connection, number, after, 0)?),
+                    Settlement::Dead { reason } => {
+                        tables::bury(connection, number, &reason)?;
+                        None
+                    }
+                };
+                match due_at {
+                    Some(due_at) => claim.comes_again(due_at),
+                    None => claim.is_over(),
                 }
-                claim.leave_to_file();
                 Ok(claim)
             })
             .await?;
