@@ -6,6 +6,7 @@
 
 mod attempt;
 mod gate;
+mod lease;
 mod line;
 mod log;
 mod pace;
@@ -23,6 +24,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use self::attempt::Attempt;
 use self::gate::{Entry, Gates, Pass, Report};
+use self::lease::{Begun, Exclusive};
 use self::line::Waiting;
 use self::log::Log;
 pub use self::pace::Share;
@@ -37,7 +39,7 @@ use crate::domain::event::{Origin, WORKER};
 use crate::domain::webhook::{Disabled, Endpoint, InvalidSecret, Order};
 use crate::domain::{CompanyScope, ConversationId, Event, EventType, SessionId, told};
 use crate::ports::bus::{Message, Queue};
-use crate::ports::deliveries::Deliveries;
+use crate::ports::deliveries::{Deliveries, Leases};
 use crate::ports::directory::Directory;
 use crate::ports::webhook::{Request, Sender};
 use crate::ports::{bus, store};
@@ -105,6 +107,8 @@ pub struct Deliver {
     log: Log,
     gates: Gates,
     paces: Paces,
+    /// Where other workers share the bus.
+    exclusive: Option<Exclusive>,
     /// Endpoints that have failed for so long are disabled.
     disable_after: Option<Duration>,
     /// For endpoints that fail.
@@ -131,6 +135,7 @@ impl Deliver {
             sender,
             log: Log::new(deliveries, settings.keep_deliveries),
             paces: Paces::new(share, settings.concurrency_per_endpoint),
+            exclusive: None,
             disable_after: settings.disable_after,
             gates: Gates::new(settings.concurrency, settings.concurrency_per_endpoint, settings.max_delay),
             policy: Policy {
@@ -142,6 +147,12 @@ impl Deliver {
             places: Semaphore::new(settings.concurrency.max(1)),
             concurrency: handlers(settings.concurrency),
         }
+    }
+
+    /// The same job beside others on a shared bus.
+    #[must_use]
+    pub fn among_others(self, leases: Arc<dyn Leases>, settings: &config::Webhooks) -> Self {
+        Self { exclusive: Some(Exclusive::new(leases, settings.deadline)), ..self }
     }
 
     async fn work(&self, message: &Message) -> Result<Outcome, Error> {
@@ -225,6 +236,13 @@ impl Deliver {
                 Turn::Back(after) => return Ok(Outcome::Defer { after }),
             }
         }
+        let _trying = match (&self.exclusive, id) {
+            (Some(exclusive), Some(id)) => match exclusive.begin(scope, id, message.attempts).await? {
+                Begun::Go(trying) => Some(trying),
+                Begun::Over(outcome) => return Ok(outcome),
+            },
+            _ => None,
+        };
         let (report, outcome, posted) = match self.post(&endpoint, attempt, message, place, pass.patience()).await {
             Ok((verdict, posted)) => {
                 let outcome = self.conclude(scope, &endpoint, &verdict, message, &policy).await?;

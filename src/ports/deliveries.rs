@@ -64,6 +64,45 @@ impl fmt::Display for Cursor {
     }
 }
 
+/// The right to try a delivery, as a worker asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The worker.
+    pub holder: Uuid,
+    /// Tries that its message knows of.
+    pub attempts: u32,
+    /// When it asks.
+    pub at: OffsetDateTime,
+    /// Until when nobody else is to try, unless the try is written down before.
+    pub until: OffsetDateTime,
+}
+
+/// Whether a worker may try a delivery.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Leased {
+    /// It may. It also may when the delivery is not in the log.
+    Granted,
+    /// There is nothing to try: it was delivered.
+    Delivered,
+    /// The try was made before, by whoever had the message then, and this came of it.
+    Tried(Standing),
+    /// Another worker is at it.
+    Held {
+        /// Until then at the latest.
+        until: OffsetDateTime,
+    },
+}
+
+/// Keeps two workers from trying one delivery: with a bus that several share, a message can be there twice.
+#[async_trait]
+pub trait Leases: Send + Sync {
+    /// Asks for a delivery. The lease is over when `Deliveries::note` writes a try down, or when its time is.
+    ///
+    /// # Errors
+    /// When the log cannot be written. The lease may have been granted all the same.
+    async fn lease(&self, scope: &CompanyScope, id: Uuid, lease: &Lease) -> Result<Leased, Error>;
+}
+
 /// The log.
 #[async_trait]
 pub trait Deliveries: Send + Sync {

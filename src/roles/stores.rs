@@ -10,7 +10,7 @@ use crate::adapters::store::sqlite::SqliteStore;
 use crate::config::{self, Settings};
 use crate::ports::analytics::Analytics;
 use crate::ports::cluster::Cluster;
-use crate::ports::deliveries::Deliveries;
+use crate::ports::deliveries::{Deliveries, Leases};
 use crate::ports::directory::Directory;
 use crate::ports::ledger::Ledger;
 use crate::ports::store::{ConversationStore, DocumentRegister};
@@ -39,6 +39,8 @@ pub struct Shared {
     pub cluster: Arc<dyn Cluster>,
     /// The books of a bus that keeps none.
     pub ledger: Arc<dyn Ledger>,
+    /// Who of several workers tries a delivery.
+    pub leases: Arc<dyn Leases>,
     /// Its migrations.
     pub mongodb: MongoStore,
 }
@@ -79,7 +81,12 @@ impl Stores {
                     directory: shared.clone(),
                     analytics: shared.clone(),
                     deliveries: shared.clone(),
-                    shared: Some(Shared { cluster: shared.clone(), ledger: shared, mongodb: store }),
+                    shared: Some(Shared {
+                        cluster: shared.clone(),
+                        ledger: shared.clone(),
+                        leases: shared,
+                        mongodb: store,
+                    }),
                 })
             }
         }

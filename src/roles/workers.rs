@@ -103,6 +103,11 @@ impl Workers {
                     }
                     let (webhooks, jobs) = (&settings.webhooks, &settings.jobs);
                     let deliver = Deliver::new(directory, log, Arc::new(sender), share, webhooks, jobs);
+                    let shared = stores.shared.as_ref().filter(|_| settings.bus.is_shared());
+                    let deliver = match shared {
+                        Some(shared) => deliver.among_others(Arc::clone(&shared.leases), webhooks),
+                        None => deliver,
+                    };
                     tasks::spawn("sweep", sweep(Arc::clone(&bus), stop.clone()));
                     if let Some(keep) = settings.jobs.keep_dead {
                         tasks::spawn("forget", forget(Arc::clone(&bus), keep, stop.clone()));

@@ -19,6 +19,7 @@ mod cluster;
 mod deliveries;
 mod directory;
 mod index;
+mod leases;
 mod ledger;
 mod openapi;
 mod services;

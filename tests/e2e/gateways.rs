@@ -178,8 +178,8 @@ async fn a_stream_goes_on_and_stops_at_the_other_gateway() {
     resumed.rest().await;
     assert_eq!(resumed.find("done").unwrap()["finish_reason"], "stopped");
     let whole = format!("{text}{}", resumed.text());
-    let stored = wait_for("the turn to be stored", async || other.stored().await.pop()).await;
-    assert_eq!(stored[0]["answer"].as_str().unwrap(), whole);
+    let stored = wait_for("the turn to be stored", async || other.stored().await.concat().pop()).await;
+    assert_eq!(stored["answer"].as_str().unwrap(), whole);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -201,9 +201,9 @@ async fn a_turn_whose_gateway_died_is_said_to_be_out_of_reach_until_it_is_mended
     assert!(answer.headers().contains_key("retry-after"));
     assert_eq!(answer.json::<Value>().await.unwrap()["code"], "turn_unreachable");
     pair.one = tokio::task::block_in_place(|| Server::start(pair.sites[0].command(&["serve", "--roles", "gateway"])));
-    let stored = wait_for("the turn to be stored", async || other.stored().await.pop()).await;
-    assert_eq!(stored[0]["finish_reason"], "interrupted");
-    assert!(stored[0]["answer"].as_str().unwrap().starts_with(&begun.text()));
+    let stored = wait_for("the turn to be stored", async || other.stored().await.concat().pop()).await;
+    assert_eq!(stored["finish_reason"], "interrupted");
+    assert!(stored["answer"].as_str().unwrap().starts_with(&begun.text()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

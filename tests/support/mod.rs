@@ -58,6 +58,19 @@ pub fn shared_data(test: &str, name: &str) -> Option<PathBuf> {
     path.exists().then_some(path)
 }
 
+/// Has what a test fails with said at once as well, and not only when all tests have ended: a log may be cut before.
+pub fn tell_of_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let thread = std::thread::current();
+            say(&format!("{}: {panic}", thread.name().unwrap_or("a thread")));
+            usual(panic);
+        }));
+    });
+}
+
 /// Says something that is seen though the test passes: what `eprintln!` writes is kept back then.
 pub fn say(line: &str) {
     use std::io::Write;

@@ -17,6 +17,7 @@ pub struct Site {
 impl Site {
     /// An empty site. `config` is put into its settings file.
     pub fn new(config: &str) -> Self {
+        super::tell_of_panics();
         let site = Self { dir: tempfile::tempdir().unwrap(), config: config.to_owned() };
         site.configure(config);
         site

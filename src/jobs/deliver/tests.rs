@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 mod logged;
+mod shared;
 
 const UPDATED: [EventType; 1] = [EventType::ConversationUpdated];
 const HOUR: Duration = Duration::from_secs(3600);

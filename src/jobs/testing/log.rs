@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::domain::delivery::{Attempt, Delivery, Filter, Health, Parcel, Place, Replay, ReplayState, Standing, State};
 use crate::domain::{CompanyScope, ConversationId, EndpointId};
-use crate::ports::deliveries::{Ahead, Deliveries};
+use crate::ports::deliveries::{Ahead, Deliveries, Lease, Leased, Leases};
 use crate::ports::store::{Error, Page};
 
 /// Holds what one company's job writes; scopes and filters are the adapters' business.
@@ -19,6 +19,7 @@ pub(in crate::jobs) struct MemoryLog {
     pub(in crate::jobs) attempts: Mutex<Vec<(Uuid, Attempt)>>,
     pub(in crate::jobs) failing_since: Mutex<HashMap<EndpointId, OffsetDateTime>>,
     pub(in crate::jobs) replays: Mutex<Vec<Replay>>,
+    pub(in crate::jobs) leases: Mutex<HashMap<Uuid, Lease>>,
     pub(in crate::jobs) error: Mutex<Option<fn() -> Error>>,
 }
 
@@ -58,6 +59,9 @@ impl Deliveries for MemoryLog {
                 parcel.delivery.standing = standing.clone();
             }
             self.attempts.lock().extend(attempt.map(|attempt| (id, attempt.clone())));
+        }
+        if attempt.is_some() {
+            self.leases.lock().remove(&id);
         }
         Ok(())
     }
@@ -195,5 +199,31 @@ impl Deliveries for MemoryLog {
 
     async fn erase_conversation(&self, _: &CompanyScope, _: ConversationId, _: OffsetDateTime) -> Result<u64, Error> {
         unimplemented!("jobs do not ask for it")
+    }
+}
+
+#[async_trait]
+impl Leases for MemoryLog {
+    async fn lease(&self, _: &CompanyScope, id: Uuid, lease: &Lease) -> Result<Leased, Error> {
+        self.works()?;
+        let standing =
+            self.parcels.lock().iter().find(|it| it.delivery.id == id).map(|it| it.delivery.standing.clone());
+        match standing {
+            Some(standing) if standing.state == State::Delivered => return Ok(Leased::Delivered),
+            Some(standing) if standing.state == State::Pending && standing.attempts > lease.attempts => {
+                return Ok(Leased::Tried(standing));
+            }
+            _ => {}
+        }
+        let mut leases = self.leases.lock();
+        match leases.get(&id) {
+            Some(other) if other.holder != lease.holder && other.until > lease.at => {
+                Ok(Leased::Held { until: other.until })
+            }
+            _ => {
+                leases.insert(id, *lease);
+                Ok(Leased::Granted)
+            }
+        }
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use mongodb::Client;
 use turnpike::adapters::store::mongodb::{MongoStore, Settings};
 use turnpike::config::Secret;
+use turnpike::ports::deliveries::Leases;
 use uuid::Uuid;
 
 use super::Store;
@@ -104,6 +105,14 @@ pub(crate) async fn fresh_log() -> Option<Log> {
     let base = Base::new()?;
     let store = Arc::new(base.migrated().await);
     Some(Log { deliveries: store.clone(), conversations: store, _guard: Box::new(base) })
+}
+
+/// An empty log of deliveries, and leases of them.
+pub(crate) async fn fresh_leases() -> Option<(Log, Arc<dyn Leases>)> {
+    let base = Base::new()?;
+    let store = Arc::new(base.migrated().await);
+    let log = Log { deliveries: store.clone(), conversations: store.clone(), _guard: Box::new(base) };
+    Some((log, store))
 }
 
 /// An empty ledger, seen by two processes.

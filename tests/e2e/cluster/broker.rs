@@ -37,7 +37,7 @@ async fn a_broker_that_is_away_is_noticed_by_no_stream() {
     let title = format!("the broker is stopped for {} s, then killed", outage.as_secs());
     timing::print(&title, &seen, &["before", "away", "back", "killed"]);
     assert!(seen.done_in(1) >= SERVED, "{} turns while the broker was away", seen.done_in(1));
-    cluster.check(&seen, &Bounds { cuts_of_deliveries: 2 }).await;
+    cluster.check(&seen, &Bounds { cuts_of_deliveries: 0 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,7 +65,7 @@ async fn connections_that_the_broker_closes_or_blocks_are_made_again() {
     let phases = ["before", "connections closed", "memory alarm", "after"];
     timing::print("the broker closes connections, then blocks them", &seen, &phases);
     assert!(seen.done_in(2) >= SERVED, "{} turns while the broker took nothing", seen.done_in(2));
-    cluster.check(&seen, &Bounds { cuts_of_deliveries: 2 * CLOSED + 2 }).await;
+    cluster.check(&seen, &Bounds { cuts_of_deliveries: 0 }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -99,8 +99,8 @@ async fn what_lay_in_a_deleted_queue_is_published_again() {
     })
     .await;
     timing::print("queues are deleted", &seen, &["before", "queues deleted", "after"]);
-    // Both workers were killed, and what is late looks like what is lost.
-    cluster.check(&seen, &Bounds { cuts_of_deliveries: 6 }).await;
+    // Both workers were killed.
+    cluster.check(&seen, &Bounds { cuts_of_deliveries: 2 }).await;
 }
 
 /// Queues that are deleted with what lies in them.

@@ -74,5 +74,5 @@ async fn a_slow_network_and_one_that_stands_still_lose_nothing() {
     let phases = ["before", "slow", "broker silent", "after"];
     timing::print(&format!("{} ms more between all", LATENCY.as_millis()), &seen, &phases);
     assert!(seen.done_in(2) >= SERVED, "{} turns while the broker was silent", seen.done_in(2));
-    cluster.check(&seen, &Bounds { cuts_of_deliveries: 6 }).await;
+    cluster.check(&seen, &Bounds { cuts_of_deliveries: 0 }).await;
 }

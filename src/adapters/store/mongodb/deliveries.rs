@@ -15,7 +15,7 @@ use super::call::{LONG, is_duplicate};
 use super::codec::{at_most, count_in, date_of, key, nanos_of, nanos_to_time, not_over, signed, to_document};
 use crate::domain::delivery::{Attempt, Delivery, Filter, Health, Parcel, Place, Replay, ReplayState, Standing, State};
 use crate::domain::{CompanyScope, ConversationId, EndpointId};
-use crate::ports::deliveries::{Ahead, Cursor, Deliveries, MOST_SIBLINGS, latencies};
+use crate::ports::deliveries::{Ahead, Cursor, Deliveries, Lease, Leased, Leases, MOST_SIBLINGS, latencies};
 use crate::ports::store::{Error, Page};
 
 /// The collection.
@@ -68,13 +68,13 @@ impl Deliveries for MongoStore {
         let statements = match (standing.state, tried) {
             (State::Delivered, tried) => {
                 set.extend(tried.unwrap_or_default());
-                vec![doc! { "q": it, "u": { "$set": set } }]
+                vec![doc! { "q": it, "u": { "$set": set, "$unset": { "lease": "" } } }]
             }
             (_, tried) => {
                 let mut still_open = it.clone();
                 still_open.insert("standing.state", doc! { "$ne": State::Delivered.as_str() });
                 let stands = doc! { "q": still_open, "u": { "$set": set } };
-                let tried = tried.map(|tried| doc! { "q": it, "u": { "$set": tried } });
+                let tried = tried.map(|tried| doc! { "q": it, "u": { "$set": tried, "$unset": { "lease": "" } } });
                 [stands].into_iter().chain(tried).collect()
             }
         };
@@ -357,6 +357,38 @@ impl Deliveries for MongoStore {
             Ok(self.collection(DELIVERIES).await?.delete_many(filter).await?)
         });
         Ok(deleted.await?.deleted_count)
+    }
+}
+
+#[async_trait]
+impl Leases for MongoStore {
+    async fn lease(&self, scope: &CompanyScope, id: Uuid, lease: &Lease) -> Result<Leased, Error> {
+        let (it, holder) = (key(scope.company(), &id.to_string()), lease.holder.to_string());
+        let (delivered, pending) = (State::Delivered.as_str(), State::Pending.as_str());
+        let mut free = it.clone();
+        free.extend(doc! {
+            "standing.state": { "$ne": delivered },
+            "$and": [
+                { "$or": [
+                    { "lease": { "$exists": false } }, { "lease.holder": &holder },
+                    { "lease.until_ns": { "$lte": nanos_of(lease.at)? } },
+                ] },
+                { "$or": [
+                    { "standing.state": { "$ne": pending } },
+                    { "standing.attempts": { "$lte": i64::from(lease.attempts) } },
+                ] },
+            ],
+        });
+        let change = doc! { "$set": { "lease": { "holder": holder, "until_ns": nanos_of(lease.until)? } } };
+        let found = self.call("lease_delivery", async {
+            let deliveries = self.collection(DELIVERIES).await?;
+            let id_alone = doc! { "_id": 1 };
+            if deliveries.find_one_and_update(free, change).projection(id_alone).await?.is_some() {
+                return Ok(None);
+            }
+            Ok(deliveries.find_one(it).projection(doc! { "standing": 1, "lease": 1 }).await?)
+        });
+        found.await?.map_or(Ok(Leased::Granted), |found| documents::leased(found, lease))
     }
 }
 

@@ -10,9 +10,9 @@ use time::format_description::well_known::Rfc3339;
 use super::super::codec::{from_document, nanos_of, nanos_to_time, signed, to_document};
 use crate::domain::CompanyScope;
 use crate::domain::delivery::{
-    Attempt, Delivery, Filter, Health, MOST_ATTEMPTS, Parcel, Replay, ReplayState, Standing,
+    Attempt, Delivery, Filter, Health, MOST_ATTEMPTS, Parcel, Replay, ReplayState, Standing, State,
 };
-use crate::ports::deliveries::Cursor;
+use crate::ports::deliveries::{Cursor, Lease, Leased};
 use crate::ports::store::Error;
 
 /// The collection of how endpoints did.
@@ -47,6 +47,22 @@ pub(super) fn slot_of(attempt: &Attempt) -> Result<String, Error> {
     let slot = if attempt.number > MOST_ATTEMPTS { i64::MAX } else { nanos_of(attempt.started_at)? };
     // A name of digits alone could be taken for a place in an array.
     Ok(format!("tries.t{slot:019}"))
+}
+
+/// Why a lease was not granted, by the delivery's `standing` and `lease`.
+pub(super) fn leased(mut found: Document, asked: &Lease) -> Result<Leased, Error> {
+    let until = found.get_document("lease").ok().and_then(|lease| lease.get_i64("until_ns").ok());
+    let Some(Bson::Document(standing)) = found.remove("standing") else {
+        return Err(Error::Invalid("a delivery in the log does not say how it stands".to_owned()));
+    };
+    let standing: Standing = from_document(standing)?;
+    Ok(match (standing.state, until) {
+        (State::Delivered, _) => Leased::Delivered,
+        (State::Pending, _) if standing.attempts > asked.attempts => Leased::Tried(standing),
+        (_, Some(until)) => Leased::Held { until: nanos_to_time(until.into())? },
+        // It became free between the two questions.
+        (_, None) => Leased::Held { until: asked.at },
+    })
 }
 
 /// A time as it stands in what is kept of the domain.

@@ -1,0 +1,81 @@
+//! One worker at a time tries a delivery.
+//!
+//! With a bus that several workers share, a message can be there twice: the broker gives it again after a lost
+//! connection, and what is not heard of in time is published anew. Copies of what has come to its end the bus drops;
+//! those that are on their way at the same time meet here, just before the request.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::super::runner::Outcome;
+use crate::domain::CompanyScope;
+use crate::ports::deliveries::{Lease, Leased, Leases};
+use crate::ports::store::Error;
+
+/// A lease is longer than a request may take: for what is written before and after it, and for clocks that differ.
+const MARGIN: Duration = Duration::from_secs(5);
+/// A copy of what is tried here looks again after so long.
+const SOON: Duration = Duration::from_millis(500);
+
+/// What this worker tries, and the leases that keep others from it.
+pub(super) struct Exclusive {
+    leases: Arc<dyn Leases>,
+    worker: Uuid,
+    term: Duration,
+    trying: Mutex<HashSet<Uuid>>,
+}
+
+/// Whether a try is to be made.
+pub(super) enum Begun<'a> {
+    /// It is, and what is written down of it ends the lease.
+    Go(Trying<'a>),
+    /// It is not, and this is what its message comes to.
+    Over(Outcome),
+}
+
+/// A delivery that is being tried here.
+pub(super) struct Trying<'a> {
+    exclusive: &'a Exclusive,
+    id: Uuid,
+}
+
+impl Drop for Trying<'_> {
+    fn drop(&mut self) {
+        self.exclusive.trying.lock().remove(&self.id);
+    }
+}
+
+impl Exclusive {
+    /// For a worker whose requests take no longer than `deadline`.
+    pub(super) fn new(leases: Arc<dyn Leases>, deadline: Duration) -> Self {
+        Self { leases, worker: Uuid::new_v4(), term: deadline + MARGIN, trying: Mutex::default() }
+    }
+
+    /// Asks for a delivery whose message knows of so many tries.
+    ///
+    /// # Errors
+    /// When nobody can be asked.
+    pub(super) async fn begin(&self, scope: &CompanyScope, id: Uuid, attempts: u32) -> Result<Begun<'_>, Error> {
+        if !self.trying.lock().insert(id) {
+            return Ok(Begun::Over(Outcome::Defer { after: SOON }));
+        }
+        let trying = Trying { exclusive: self, id };
+        let at = OffsetDateTime::now_utc();
+        let lease = Lease { holder: self.worker, attempts, at, until: at + self.term };
+        let wait = |until: OffsetDateTime| Duration::try_from(until - at).unwrap_or_default();
+        Ok(match self.leases.lease(scope, id, &lease).await? {
+            Leased::Granted => Begun::Go(trying),
+            Leased::Delivered => Begun::Over(Outcome::Done(Vec::new())),
+            Leased::Tried(standing) => Begun::Over(Outcome::Retry {
+                after: standing.next_attempt_at.map(wait).unwrap_or_default(),
+                reason: standing.reason.unwrap_or_default(),
+            }),
+            Leased::Held { until } => Begun::Over(Outcome::Defer { after: wait(until).max(SOON) }),
+        })
+    }
+}
