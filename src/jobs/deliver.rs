@@ -54,6 +54,8 @@ const HANDLERS_PER_PLACE: usize = 5;
 pub fn handlers(concurrency: usize) -> usize {
     concurrency.saturating_mul(HANDLERS_PER_PLACE)
 }
+/// How long what came of a request may take to be written down.
+const WRITING: Duration = Duration::from_secs(5);
 /// When a message comes again that has disabled its endpoint.
 const AT_ONCE: Duration = Duration::from_millis(20);
 
@@ -109,6 +111,7 @@ pub struct Deliver {
     paces: Paces,
     /// Where other workers share the bus.
     exclusive: Option<Exclusive>,
+    deadline: Duration,
     /// Endpoints that have failed for so long are disabled.
     disable_after: Option<Duration>,
     /// For endpoints that fail.
@@ -136,6 +139,7 @@ impl Deliver {
             log: Log::new(deliveries, settings.keep_deliveries),
             paces: Paces::new(share, settings.concurrency_per_endpoint),
             exclusive: None,
+            deadline: settings.deadline,
             disable_after: settings.disable_after,
             gates: Gates::new(settings.concurrency, settings.concurrency_per_endpoint, settings.max_delay),
             policy: Policy {
@@ -151,8 +155,8 @@ impl Deliver {
 
     /// The same job beside others on a shared bus.
     #[must_use]
-    pub fn among_others(self, leases: Arc<dyn Leases>, settings: &config::Webhooks) -> Self {
-        Self { exclusive: Some(Exclusive::new(leases, settings.deadline)), ..self }
+    pub fn among_others(self, leases: Arc<dyn Leases>) -> Self {
+        Self { exclusive: Some(Exclusive::new(leases, self.deadline)), ..self }
     }
 
     async fn work(&self, message: &Message) -> Result<Outcome, Error> {
@@ -410,6 +414,11 @@ impl Job for Deliver {
 
     fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// A request that is given up half-way is made again by somebody else.
+    fn drain(&self) -> Duration {
+        self.deadline + WRITING
     }
 
     async fn run(&self, message: &Message) -> Outcome {

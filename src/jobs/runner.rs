@@ -21,7 +21,7 @@ use super::events::{BusFailed, HandlersAbandoned, MessageDiscarded, MessageHandl
 use super::retry::Policy;
 use crate::ports::bus::{Bus, Message, Queue, Settlement, Taken};
 
-/// How long handlers may go on after the shutdown began.
+/// How long handlers may go on after the shutdown began, unless their job knows better.
 const DRAIN: Duration = Duration::from_secs(10);
 /// A message whose handler still panics after so long is given up.
 const PANICS_END: Duration = Duration::from_secs(24 * 3600);
@@ -128,6 +128,11 @@ pub trait Job: Send + Sync + 'static {
     /// When a message is tried again whose handler panicked.
     fn policy(&self) -> &Policy;
 
+    /// How long handlers may go on after the shutdown began.
+    fn drain(&self) -> Duration {
+        DRAIN
+    }
+
     /// A message was taken. Called in the order in which messages are taken, before its handler begins.
     fn taken(&self, _message: &Message) {}
 
@@ -175,7 +180,7 @@ pub async fn run<J: Job>(job: Arc<J>, bus: Arc<dyn Bus>, shutdown: CancellationT
             }
         }
     }
-    let drained = tokio::time::timeout(DRAIN, async { while handlers.join_next().await.is_some() {} }).await;
+    let drained = tokio::time::timeout(job.drain(), async { while handlers.join_next().await.is_some() {} }).await;
     if drained.is_err() {
         HandlersAbandoned { job: J::NAME, handlers: handlers.len() }.emit();
         handlers.shutdown().await;

@@ -105,7 +105,7 @@ impl Workers {
                     let deliver = Deliver::new(directory, log, Arc::new(sender), share, webhooks, jobs);
                     let shared = stores.shared.as_ref().filter(|_| settings.bus.is_shared());
                     let deliver = match shared {
-                        Some(shared) => deliver.among_others(Arc::clone(&shared.leases), webhooks),
+                        Some(shared) => deliver.among_others(Arc::clone(&shared.leases)),
                         None => deliver,
                     };
                     tasks::spawn("sweep", sweep(Arc::clone(&bus), stop.clone()));

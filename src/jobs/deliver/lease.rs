@@ -17,7 +17,7 @@ use crate::domain::CompanyScope;
 use crate::ports::deliveries::{Lease, Leased, Leases};
 use crate::ports::store::Error;
 
-/// A lease is longer than a request may take: for what is written before and after it, and for clocks that differ.
+/// A lease is longer than a request may take, for clocks that differ and for what is written before and after it.
 const MARGIN: Duration = Duration::from_secs(5);
 /// A copy of what is tried here looks again after so long.
 const SOON: Duration = Duration::from_millis(500);

@@ -327,6 +327,24 @@ async fn more_endpoints_that_hang_than_there_are_places_hold_up_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_that_is_under_way_is_waited_for_at_the_end() {
+    let store = MemoryStore::with([endpoint("ep_1", &UPDATED)]);
+    // It answers at the last moment, with a failure.
+    let sender = sender(|_| None);
+    let bus = MemoryBus::with([attempt("t", "ep_1")]);
+    let shutdown = CancellationToken::new();
+    let watch = async {
+        while sender.seen.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        shutdown.cancel();
+    };
+    tokio::join!(run(Arc::new(job(&store, &sender)), Arc::clone(&bus) as Arc<dyn Bus>, shutdown.clone()), watch);
+    let settled = bus.settled();
+    assert!(matches!(&settled[..], [(_, Settlement::Retry { .. })]), "{settled:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_endpoint_that_recovers_gets_everything_in_the_end() {
     let store = MemoryStore::with([endpoint("ep_1", &UPDATED)]);
     let healthy_at = Instant::now() + Duration::from_secs(300);

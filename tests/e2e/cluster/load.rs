@@ -181,7 +181,7 @@ impl<'a> Customer<'a> {
         }
     }
 
-    /// Asks and reads to the end.
+    /// Asks and reads to the end. Gives the gateway as it was before, and what was read if that is the whole answer.
     async fn asked(
         &self,
         session: &str,
@@ -189,13 +189,13 @@ impl<'a> Customer<'a> {
         key: Option<&str>,
         dice: &mut Dice,
         seen: &mut Seen,
-    ) -> Option<(usize, Promise)> {
+    ) -> Option<(Asked<'a>, Promise)> {
         let asked = self.gateway(dice, None).await;
         let mut reading = self.begin(&asked, session, message, key, seen).await?;
         while self.next(&mut reading).await {}
         let promise = reading.ended(session, message);
         let what = format!("{message} at gateway {}", asked.index);
-        self.keep(promise.clone(), asked.was_killed(), &what, seen).then_some((asked.index, promise?))
+        self.keep(promise.clone(), asked.was_killed(), &what, seen).then_some((asked, promise?))
     }
 
     /// Asks, goes away in the middle, and reads the rest at another gateway.
@@ -244,12 +244,11 @@ impl<'a> Customer<'a> {
     async fn repeated(&self, session: &str, message: &str, dice: &mut Dice, seen: &mut Seen) {
         let key = format!("{session}/{message}");
         let key: String = key.chars().filter(char::is_ascii).collect();
-        let Some((index, first)) = self.asked(session, message, Some(&key), dice, seen).await else { return };
-        let owner_life = self.nodes[index].life();
-        let other = self.gateway(dice, Some(index)).await;
+        let Some((owner, first)) = self.asked(session, message, Some(&key), dice, seen).await else { return };
+        let other = self.gateway(dice, Some(owner.index)).await;
         let mut again = Seen::default();
         let second = self.begin(&other, session, message, Some(&key), &mut again).await;
-        let is_excused = other.was_killed() || self.nodes[index].life() != owner_life;
+        let is_excused = other.was_killed() || owner.was_killed();
         let Some(mut second) = second else {
             if !is_excused {
                 seen.failures.extend(again.failures);
@@ -257,7 +256,7 @@ impl<'a> Customer<'a> {
             return;
         };
         while self.next(&mut second).await {}
-        let is_excused = other.was_killed() || self.nodes[index].life() != owner_life;
+        let is_excused = other.was_killed() || owner.was_killed();
         match second.ended(session, message) {
             Some(second) if second.turn_id != first.turn_id => {
                 let (one, two) = (&first.turn_id, &second.turn_id);

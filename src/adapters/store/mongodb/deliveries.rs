@@ -363,32 +363,36 @@ impl Deliveries for MongoStore {
 #[async_trait]
 impl Leases for MongoStore {
     async fn lease(&self, scope: &CompanyScope, id: Uuid, lease: &Lease) -> Result<Leased, Error> {
-        let (it, holder) = (key(scope.company(), &id.to_string()), lease.holder.to_string());
-        let (delivered, pending) = (State::Delivered.as_str(), State::Pending.as_str());
+        let it = key(scope.company(), &id.to_string());
+        let (at, until) = (nanos_of(lease.at)?, nanos_of(lease.until)?);
         let mut free = it.clone();
         free.extend(doc! {
-            "standing.state": { "$ne": delivered },
-            "$and": [
-                { "$or": [
-                    { "lease": { "$exists": false } }, { "lease.holder": &holder },
-                    { "lease.until_ns": { "$lte": nanos_of(lease.at)? } },
-                ] },
-                { "$or": [
-                    { "standing.state": { "$ne": pending } },
-                    { "standing.attempts": { "$lte": i64::from(lease.attempts) } },
-                ] },
-            ],
+            "standing.state": { "$ne": State::Delivered.as_str() },
+            "standing.attempts": { "$lte": i64::from(lease.attempts) },
+            "lease.until_ns": { "$not": { "$gt": at } },
         });
-        let change = doc! { "$set": { "lease": { "holder": holder, "until_ns": nanos_of(lease.until)? } } };
-        let found = self.call("lease_delivery", async {
+        let change = doc! { "$set": { "lease": { "holder": lease.holder.to_string(), "until_ns": until } } };
+        self.call("lease_delivery", async {
             let deliveries = self.collection(DELIVERIES).await?;
-            let id_alone = doc! { "_id": 1 };
-            if deliveries.find_one_and_update(free, change).projection(id_alone).await?.is_some() {
-                return Ok(None);
+            if deliveries.update_one(free, change.clone()).await?.matched_count > 0 {
+                return Ok(Leased::Granted);
             }
-            Ok(deliveries.find_one(it).projection(doc! { "standing": 1, "lease": 1 }).await?)
-        });
-        found.await?.map_or(Ok(Leased::Granted), |found| documents::leased(found, lease))
+            let fields = doc! { "standing": 1, "lease": 1 };
+            let Some(found) = deliveries.find_one(it.clone()).projection(fields).await? else {
+                return Ok(Leased::Granted);
+            };
+            let known = documents::Held::of(found)?;
+            let answer = known.answer_to(lease)?;
+            if answer != Leased::Granted {
+                return Ok(answer);
+            }
+            // Given up with more tries than this message knows of and redriven since, or leased to the same worker before.
+            let mut same = it;
+            same.extend(known.as_it_stands()?);
+            let changed = deliveries.update_one(same, change).await?.matched_count > 0;
+            Ok(if changed { Leased::Granted } else { Leased::Held { until: lease.at } })
+        })
+        .await
     }
 }
 

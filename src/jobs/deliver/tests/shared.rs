@@ -4,7 +4,7 @@ use super::*;
 
 /// A worker beside others.
 fn worker(store: &Arc<MemoryStore>, sender: &Arc<Scripted>, log: &Arc<MemoryLog>) -> Deliver {
-    logging_job(store, sender, log).among_others(Arc::clone(log) as _, &webhooks())
+    logging_job(store, sender, log).among_others(Arc::clone(log) as _)
 }
 
 /// The attempt that an event leaves for the only endpoint.
