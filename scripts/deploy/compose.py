@@ -76,11 +76,15 @@ def grace(context: Context, findings: Findings) -> str:
 
 def shutdown_seconds(context: Context) -> int:
     """What a process of all roles may take between SIGTERM and its end: streams, spool, jobs, and a last report."""
-    streams = re.search(r"^shutdown_grace_s = (\d+)", context.text("src/config/default.toml"), re.MULTILINE)
-    drains = re.findall(r"\bDRAIN: Duration = Duration::from_secs\((\d+)\)", context.sources())
-    if not streams or not drains:
+    settings, sources = context.text("src/config/default.toml"), context.text("src/roles/gateway.rs")
+    streams = re.search(r"^shutdown_grace_s = (\d+)", settings, re.MULTILINE)
+    spool = re.search(r"\bDRAIN: Duration = Duration::from_secs\((\d+)\)", sources)
+    webhooks = re.search(r"^deadline_s = (\d+)", settings, re.MULTILINE)
+    writing = re.search(r"\bWRITING: Duration = Duration::from_secs\((\d+)\)", context.text("src/jobs/deliver.rs"))
+    parts = [streams, spool, webhooks, writing]
+    if not all(parts):
         raise ValueError("how long a shutdown takes is not found in src")
-    return int(streams.group(1)) + sum(map(int, drains)) + 5
+    return sum(int(part.group(1)) for part in parts) + 5
 
 
 CHECKS = [("compose schema", schema), ("compose references", references), ("compose shutdown", grace)]

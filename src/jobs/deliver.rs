@@ -225,6 +225,7 @@ impl Deliver {
                 // One that was never tried, such as one that was just redriven, waits for a first try.
                 let had_its_chance = message.attempts > 0 || age > gate::LONGEST_BREAK;
                 let outcome = match (had_its_chance, policy.gives_up(age)) {
+                    (true, true) if self.log.is_delivered(scope, id).await? => Outcome::Done(Vec::new()),
                     (true, true) => Outcome::Dead { reason: gave_up(age, &reason) },
                     // The pause may be hours long; its end is not to come after that of the message.
                     (true, false) => Outcome::Defer { after: policy.within(after, age) },
@@ -240,16 +241,17 @@ impl Deliver {
                 Turn::Back(after) => return Ok(Outcome::Defer { after }),
             }
         }
-        let _trying = match (&self.exclusive, id) {
-            (Some(exclusive), Some(id)) => match exclusive.begin(scope, id, message.attempts).await? {
-                Begun::Go(trying) => Some(trying),
+        let (_trying, attempts) = match (&self.exclusive, id) {
+            (Some(exclusive), Some(id)) => match exclusive.begin(scope, id, message).await? {
+                Begun::Go(trying, attempts) => (Some(trying), attempts),
                 Begun::Over(outcome) => return Ok(outcome),
             },
-            _ => None,
+            _ => (None, message.attempts),
         };
+        let message = &Message { attempts, ..message.clone() };
         let (report, outcome, posted) = match self.post(&endpoint, attempt, message, place, pass.patience()).await {
             Ok((verdict, posted)) => {
-                let outcome = self.conclude(scope, &endpoint, &verdict, message, &policy).await?;
+                let outcome = self.conclude(scope, &endpoint, &verdict, message, &policy).await;
                 (verdict.report(), outcome, Some(posted))
             }
             // Nothing was sent, so the endpoint is not to blame.
@@ -318,15 +320,17 @@ impl Deliver {
         verdict: &Verdict,
         message: &Message,
         policy: &Policy,
-    ) -> Result<Outcome, Error> {
+    ) -> Outcome {
         match verdict {
-            Verdict::Delivered => Ok(Outcome::Done(Vec::new())),
+            Verdict::Delivered => Outcome::Done(Vec::new()),
             Verdict::Gone => {
                 let outcome = Outcome::Discarded(DiscardReason::EndpointSaidGone);
-                self.disable(scope, endpoint, "answered 410 Gone", message, outcome).await
+                let disabled = self.disable(scope, endpoint, "answered 410 Gone", message, outcome).await;
+                // The try was made, and is written down as one.
+                disabled.unwrap_or_else(|error| again(format!("answered 410 Gone; {error}"), None, message, policy))
             }
-            Verdict::Busy { retry_after, reason } => Ok(again(reason.clone(), *retry_after, message, policy)),
-            Verdict::Failed { reason, .. } => Ok(again(reason.clone(), None, message, policy)),
+            Verdict::Busy { retry_after, reason } => again(reason.clone(), *retry_after, message, policy),
+            Verdict::Failed { reason, .. } => again(reason.clone(), None, message, policy),
         }
     }
 

@@ -14,11 +14,14 @@ use uuid::Uuid;
 
 use super::super::runner::Outcome;
 use crate::domain::CompanyScope;
+use crate::domain::delivery::Standing;
+use crate::ports::bus::Message;
 use crate::ports::deliveries::{Lease, Leased, Leases};
 use crate::ports::store::Error;
 
-/// A lease is longer than a request may take, for clocks that differ and for what is written before and after it.
-const MARGIN: Duration = Duration::from_secs(5);
+/// A lease is so much longer than a request may take: for what is written before and after it, by a database that may be
+/// away for a while, and for clocks that differ.
+const MARGIN: Duration = Duration::from_secs(30);
 /// A copy of what is tried here looks again after so long.
 const SOON: Duration = Duration::from_millis(500);
 
@@ -32,8 +35,8 @@ pub(super) struct Exclusive {
 
 /// Whether a try is to be made.
 pub(super) enum Begun<'a> {
-    /// It is, and what is written down of it ends the lease.
-    Go(Trying<'a>),
+    /// It is, after so many others, and what is written down of it ends the lease.
+    Go(Trying<'a>, u32),
     /// It is not, and this is what its message comes to.
     Over(Outcome),
 }
@@ -56,26 +59,40 @@ impl Exclusive {
         Self { leases, worker: Uuid::new_v4(), term: deadline + MARGIN, trying: Mutex::default() }
     }
 
-    /// Asks for a delivery whose message knows of so many tries.
+    /// Asks for the delivery of a message.
     ///
     /// # Errors
     /// When nobody can be asked.
-    pub(super) async fn begin(&self, scope: &CompanyScope, id: Uuid, attempts: u32) -> Result<Begun<'_>, Error> {
+    pub(super) async fn begin(&self, scope: &CompanyScope, id: Uuid, message: &Message) -> Result<Begun<'_>, Error> {
         if !self.trying.lock().insert(id) {
             return Ok(Begun::Over(Outcome::Defer { after: SOON }));
         }
         let trying = Trying { exclusive: self, id };
-        let at = OffsetDateTime::now_utc();
-        let lease = Lease { holder: self.worker, attempts, at, until: at + self.term };
-        let wait = |until: OffsetDateTime| Duration::try_from(until - at).unwrap_or_default();
-        Ok(match self.leases.lease(scope, id, &lease).await? {
-            Leased::Granted => Begun::Go(trying),
-            Leased::Delivered => Begun::Over(Outcome::Done(Vec::new())),
-            Leased::Tried(standing) => Begun::Over(Outcome::Retry {
-                after: standing.next_attempt_at.map(wait).unwrap_or_default(),
-                reason: standing.reason.unwrap_or_default(),
-            }),
-            Leased::Held { until } => Begun::Over(Outcome::Defer { after: wait(until).max(SOON) }),
-        })
+        let mut attempts = message.attempts;
+        loop {
+            let at = OffsetDateTime::now_utc();
+            let lease = Lease { holder: self.worker, attempts, at, until: at + self.term };
+            let wait = |until: OffsetDateTime| Duration::try_from(until - at).unwrap_or_default();
+            return Ok(match self.leases.lease(scope, id, &lease).await? {
+                Leased::Granted => Begun::Go(trying, attempts),
+                Leased::Delivered => Begun::Over(Outcome::Done(Vec::new())),
+                // What the message does not know of is caught up with at once.
+                Leased::Tried(standing) if is_due(&standing, message, at) && standing.attempts > attempts => {
+                    attempts = standing.attempts;
+                    continue;
+                }
+                Leased::Tried(standing) => Begun::Over(Outcome::Retry {
+                    after: standing.next_attempt_at.map(wait).unwrap_or_default(),
+                    reason: standing.reason.unwrap_or_default(),
+                }),
+                Leased::Held { until } => Begun::Over(Outcome::Defer { after: wait(until).max(SOON) }),
+            });
+        }
     }
+}
+
+/// Whether the next try is to be made: it is time, or the message was put on its way anew since the last.
+fn is_due(standing: &Standing, message: &Message, now: OffsetDateTime) -> bool {
+    standing.next_attempt_at.is_none_or(|next| next <= now)
+        || standing.last_attempt_at.is_some_and(|last| last < message.first_queued_at)
 }

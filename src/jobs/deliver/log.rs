@@ -81,6 +81,13 @@ impl Log {
         }
     }
 
+    /// Whether a delivery arrived, which its message need not know.
+    pub(super) async fn is_delivered(&self, scope: &CompanyScope, id: Option<Uuid>) -> Result<bool, store::Error> {
+        let Some(id) = id else { return Ok(false) };
+        let known = self.deliveries.delivery(scope, id).await?;
+        Ok(known.is_some_and(|known| known.delivery.standing.state == State::Delivered))
+    }
+
     /// An endpoint took a webhook.
     pub(super) async fn succeeded(&self, scope: &CompanyScope, endpoint: &EndpointId) {
         if self.well.contains_key(endpoint) {

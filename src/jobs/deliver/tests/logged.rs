@@ -101,6 +101,43 @@ async fn a_log_that_fails_afterwards_makes_nothing_go_out_twice() {
 }
 
 #[tokio::test]
+async fn what_arrived_is_not_given_up_when_its_message_comes_again_too_late() {
+    let (store, log) = (MemoryStore::with([endpoint("ep_1", &UPDATED)]), Arc::new(MemoryLog::default()));
+    let works = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let answers = Arc::clone(&works);
+    let sender =
+        sender(move |_| status(if answers.load(std::sync::atomic::Ordering::Relaxed) { 204 } else { 500 }, None));
+    let job = logging_job(&store, &sender, &log);
+    let mut late = spread(&job, &turn(1)).await.remove(0);
+    assert!(spread(&job, &late).await.is_empty());
+    works.store(false, std::sync::atomic::Ordering::Relaxed);
+    for n in 2..8 {
+        let other = spread(&job, &turn(n)).await.remove(0);
+        job.run(&other).await;
+    }
+    // Nobody could tell the bus that it arrived, and now the breaker is open.
+    (late.attempts, late.first_queued_at) = (3, OffsetDateTime::now_utc() - HOUR * 72);
+    assert_eq!(job.run(&late).await, Outcome::Done(Vec::new()));
+    assert_eq!(log.states()[0], State::Delivered);
+}
+
+#[tokio::test]
+async fn a_try_that_says_gone_is_written_down_when_the_endpoint_cannot_be_disabled() {
+    let (store, log) = (MemoryStore::with([endpoint("ep_1", &UPDATED)]), Arc::new(MemoryLog::default()));
+    let breaking = Arc::clone(&store);
+    let sender = sender(move |_| {
+        *breaking.error.lock() = Some(|| store::Error::Unavailable("away".to_owned()));
+        status(410, None)
+    });
+    let job = logging_job(&store, &sender, &log);
+    let attempt = spread(&job, &turn(1)).await.remove(0);
+    let Outcome::Retry { reason, .. } = job.run(&attempt).await else { panic!("it is tried again") };
+    assert!(reason.contains("410") && reason.contains("away"), "{reason}");
+    let kept = log.attempts.lock().iter().map(|(_, it)| it.outcome.clone()).collect::<Vec<_>>();
+    assert_eq!(kept, ["gone"]);
+}
+
+#[tokio::test]
 async fn what_a_disabled_endpoint_misses_is_kept_for_a_replay() {
     let mut disabled = endpoint("ep_1", &UPDATED);
     disabled.disabled = Some(Disabled::now("by hand"));

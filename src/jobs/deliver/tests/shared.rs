@@ -63,7 +63,7 @@ async fn what_a_dead_worker_held_is_tried_when_its_lease_is_over() {
     let id = log.parcels.lock()[0].delivery.id;
     let scope = CompanyScope::granted(company());
     let held = dead.exclusive.as_ref().unwrap();
-    assert!(matches!(held.begin(&scope, id, 0).await.unwrap(), Begun::Go(_)));
+    assert!(matches!(held.begin(&scope, id, &attempt).await.unwrap(), Begun::Go(..)));
     let Outcome::Defer { after } = other.run(&attempt).await else { panic!("it may be on its way") };
     // Leases are by the clock of the machine, which the test's does not move.
     log.leases.lock().get_mut(&id).unwrap().until -= after;
@@ -78,4 +78,29 @@ async fn nothing_is_sent_while_nobody_can_be_asked() {
     let attempt = attempt_of(&job, "t").await;
     *log.error.lock() = Some(|| store::Error::Unavailable("away".to_owned()));
     let Outcome::Retry { .. } = job.run(&attempt).await else { panic!("it is tried again") };
+}
+
+#[tokio::test]
+async fn tries_that_a_message_does_not_know_of_are_caught_up_with_at_once() {
+    let (store, sender, log) = parts(|_| status(500, None));
+    let job = worker(&store, &sender, &log);
+    let attempt = attempt_of(&job, "t").await;
+    let tried = |next: Duration| {
+        let now = OffsetDateTime::now_utc();
+        let standing = &mut log.parcels.lock()[0].delivery.standing;
+        (standing.attempts, standing.last_attempt_at, standing.next_attempt_at) = (7, Some(now), Some(now + next));
+    };
+    // As after a restart, when the broker gives what it knows of again.
+    tried(Duration::ZERO);
+    let Outcome::Retry { after, .. } = job.run(&attempt).await else { panic!("it fails") };
+    assert!(after > Duration::from_secs(400), "the pause is that of the eighth try, not {after:?}");
+    tried(HOUR);
+    let Outcome::Retry { after, .. } = job.run(&attempt).await else { panic!("it is not due") };
+    assert!(after > HOUR - Duration::from_secs(60) && after <= HOUR, "{after:?}");
+    assert_eq!(sender.seen.lock().len(), 1);
+    // Somebody wants it to be tried now.
+    let redriven = Message { first_queued_at: OffsetDateTime::now_utc() + Duration::from_secs(1), ..attempt };
+    job.run(&redriven).await;
+    let numbers: Vec<u32> = log.attempts.lock().iter().map(|(_, it)| it.number).collect();
+    assert_eq!((sender.seen.lock().len(), numbers), (2, vec![8, 8]));
 }
