@@ -76,9 +76,9 @@ def grace(context: Context, findings: Findings) -> str:
 
 def shutdown_seconds(context: Context) -> int:
     """What a process of all roles may take between SIGTERM and its end: streams, spool, jobs, and a last report."""
-    settings, sources = context.text("src/config/default.toml"), context.text("src/roles/gateway.rs")
+    settings, gateway = context.text("src/config/default.toml"), context.text("src/roles/gateway.rs")
     streams = re.search(r"^shutdown_grace_s = (\d+)", settings, re.MULTILINE)
-    spool = re.search(r"\bDRAIN: Duration = Duration::from_secs\((\d+)\)", sources)
+    spool = re.search(r"\bDRAIN: Duration = Duration::from_secs\((\d+)\)", gateway)
     webhooks = re.search(r"^deadline_s = (\d+)", settings, re.MULTILINE)
     writing = re.search(r"\bWRITING: Duration = Duration::from_secs\((\d+)\)", context.text("src/jobs/deliver.rs"))
     parts = [streams, spool, webhooks, writing]

@@ -5,12 +5,14 @@
 //! endpoint's troubles are its own. The body is made when the event is spread and is the same bytes in every try.
 
 mod attempt;
+mod disabling;
 mod gate;
 mod lease;
 mod line;
 mod log;
 mod pace;
 mod parcels;
+mod posting;
 mod replay;
 mod sign;
 mod verdict;
@@ -19,25 +21,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::Semaphore;
 
 pub use self::attempt::Attempt;
-use self::gate::{Entry, Gates, Pass, Report};
-use self::lease::{Begun, Exclusive};
-use self::line::Waiting;
+use self::gate::Gates;
+use self::lease::Exclusive;
 use self::log::Log;
+use self::pace::Paces;
 pub use self::pace::Share;
-use self::pace::{Paces, Turn};
-use self::verdict::Verdict;
-use super::events::{EndpointDisabled, WebhookPosted};
 use super::retry::Policy;
-use super::runner::{DiscardReason, Job, Outcome, age};
+use super::runner::{Job, Outcome};
 use crate::config;
-use crate::domain::delivery::{self, State};
+use crate::domain::delivery::State;
 use crate::domain::event::{Origin, WORKER};
-use crate::domain::webhook::{Disabled, Endpoint, InvalidSecret, Order};
-use crate::domain::{CompanyScope, ConversationId, Event, EventType, SessionId, told};
+use crate::domain::webhook::{Endpoint, InvalidSecret};
+use crate::domain::{CompanyScope, ConversationId, Event, EventType, SessionId};
 use crate::ports::bus::{Message, Queue};
 use crate::ports::deliveries::{Deliveries, Leases};
 use crate::ports::directory::Directory;
@@ -56,8 +54,6 @@ pub fn handlers(concurrency: usize) -> usize {
 }
 /// How long what came of a request may take to be written down.
 const WRITING: Duration = Duration::from_secs(5);
-/// When a message comes again that has disabled its endpoint.
-const AT_ONCE: Duration = Duration::from_millis(20);
 
 /// Why a message could not be worked on.
 #[derive(Debug, thiserror::Error)]
@@ -187,225 +183,6 @@ impl Deliver {
             .collect();
         attempts.map(Outcome::Done)
     }
-
-    /// Posts an attempt, if its endpoint is still there and has room.
-    async fn attempt(
-        &self,
-        scope: &CompanyScope,
-        attempt: &Attempt,
-        message: &Message,
-        place: Option<SemaphorePermit<'_>>,
-    ) -> Result<Outcome, Error> {
-        let id = attempt.delivery_id;
-        let Some(endpoint) = self.directory.endpoint(scope, &attempt.endpoint_id).await? else {
-            let outcome = Outcome::Discarded(DiscardReason::EndpointGone);
-            self.log.note(scope, id, &outcome, message.attempts, None).await;
-            return Ok(outcome);
-        };
-        if let Some(disabled) = &endpoint.disabled {
-            let outcome = Outcome::Discarded(DiscardReason::EndpointDisabled);
-            self.log.note(scope, id, &outcome, message.attempts, None).await;
-            return match disabled.by == Some(message.id) {
-                true => Ok(Outcome::Done(vec![told_of(&endpoint, disabled)?])),
-                false => Ok(outcome),
-            };
-        }
-        let policy = self.policy_of(&endpoint);
-        let age = age(message);
-        if let (Order::Ordered, Some(place)) = (endpoint.order, attempt.place) {
-            let it = Waiting::at(&endpoint, place, age);
-            if let Some(after) = line::wait(self.log.deliveries.as_ref(), scope, it).await? {
-                return Ok(Outcome::Defer { after });
-            }
-        }
-        let pass = match self.gates.enter(&endpoint.id).await {
-            Entry::Go(pass) => pass,
-            Entry::Full(after) => return Ok(Outcome::Defer { after }),
-            Entry::Open { after, reason } => {
-                // One that was never tried, such as one that was just redriven, waits for a first try.
-                let had_its_chance = message.attempts > 0 || age > gate::LONGEST_BREAK;
-                let outcome = match (had_its_chance, policy.gives_up(age)) {
-                    (true, true) if self.log.is_delivered(scope, id).await? => Outcome::Done(Vec::new()),
-                    (true, true) => Outcome::Dead { reason: gave_up(age, &reason) },
-                    // The pause may be hours long; its end is not to come after that of the message.
-                    (true, false) => Outcome::Defer { after: policy.within(after, age) },
-                    (false, _) => Outcome::Defer { after },
-                };
-                self.log.note(scope, id, &outcome, message.attempts, None).await;
-                return Ok(outcome);
-            }
-        };
-        if let Some(limit) = endpoint.rate_limit {
-            match self.paces.ask(&endpoint.id, limit) {
-                Turn::After(wait) => tokio::time::sleep(wait).await,
-                Turn::Back(after) => return Ok(Outcome::Defer { after }),
-            }
-        }
-        let (_trying, attempts) = match (&self.exclusive, id) {
-            (Some(exclusive), Some(id)) => match exclusive.begin(scope, id, message).await? {
-                Begun::Go(trying, attempts) => (Some(trying), attempts),
-                Begun::Over(outcome) => return Ok(outcome),
-            },
-            _ => (None, message.attempts),
-        };
-        let message = &Message { attempts, ..message.clone() };
-        let (report, outcome, posted) = match self.post(&endpoint, attempt, message, place, pass.patience()).await {
-            Ok((verdict, posted)) => {
-                let outcome = self.conclude(scope, &endpoint, &verdict, message, &policy).await;
-                (verdict.report(), outcome, Some(posted))
-            }
-            // Nothing was sent, so the endpoint is not to blame.
-            Err(error) => (Report::Untried, again(error.to_string(), None, message, &policy), None),
-        };
-        let failure = report.failure().map(str::to_owned);
-        Pass::report(pass, report);
-        let attempts = message.attempts.saturating_add(u32::from(posted.is_some()));
-        self.log.note(scope, id, &outcome, attempts, posted.as_ref()).await;
-        match failure {
-            None if posted.is_some() => self.log.succeeded(scope, &endpoint.id).await,
-            None => {}
-            Some(reason) => {
-                let open_for = self.gates.open_for(&endpoint.id);
-                let failing_since = self.log.failed(scope, &endpoint.id, &reason, open_for).await;
-                if let Some(since) = failing_since.filter(|_| open_for.is_some()) {
-                    return self.despair(scope, &endpoint, since, outcome, message).await;
-                }
-            }
-        }
-        Ok(outcome)
-    }
-
-    async fn post(
-        &self,
-        endpoint: &Endpoint,
-        attempt: &Attempt,
-        message: &Message,
-        place: Option<SemaphorePermit<'_>>,
-        patience: Duration,
-    ) -> Result<(Verdict, delivery::Attempt), InvalidSecret> {
-        let now = OffsetDateTime::now_utc();
-        let request = Request {
-            url: endpoint.url.clone(),
-            headers: sign::headers(endpoint, attempt, now)?,
-            body: attempt.body(),
-        };
-        let mut posting = self.sender.post(request);
-        let posted = match tokio::time::timeout(patience, &mut posting).await {
-            Ok(posted) => posted,
-            Err(_) => {
-                drop(place);
-                posting.await
-            }
-        };
-        let verdict = Verdict::of(&posted.result, OffsetDateTime::now_utc());
-        WebhookPosted {
-            endpoint: endpoint.id.as_str(),
-            company: endpoint.company_id.as_str(),
-            webhook_id: &attempt.webhook_id,
-            attempts: message.attempts,
-            outcome: verdict.label(),
-            detail: verdict.detail(),
-            took: posted.timing.total,
-        }
-        .emit();
-        let number = message.attempts.saturating_add(1);
-        let kept = log::attempt(&posted, number, now, verdict.label(), verdict.detail());
-        Ok((verdict, kept))
-    }
-
-    async fn conclude(
-        &self,
-        scope: &CompanyScope,
-        endpoint: &Endpoint,
-        verdict: &Verdict,
-        message: &Message,
-        policy: &Policy,
-    ) -> Outcome {
-        match verdict {
-            Verdict::Delivered => Outcome::Done(Vec::new()),
-            Verdict::Gone => {
-                let outcome = Outcome::Discarded(DiscardReason::EndpointSaidGone);
-                let disabled = self.disable(scope, endpoint, "answered 410 Gone", message, outcome).await;
-                // The try was made, and is written down as one.
-                disabled.unwrap_or_else(|error| again(format!("answered 410 Gone; {error}"), None, message, policy))
-            }
-            Verdict::Busy { retry_after, reason } => again(reason.clone(), *retry_after, message, policy),
-            Verdict::Failed { reason, .. } => again(reason.clone(), None, message, policy),
-        }
-    }
-
-    /// Disables an endpoint that has failed for too long.
-    async fn despair(
-        &self,
-        scope: &CompanyScope,
-        endpoint: &Endpoint,
-        since: OffsetDateTime,
-        outcome: Outcome,
-        message: &Message,
-    ) -> Result<Outcome, Error> {
-        let for_long = self.disable_after.is_some_and(|limit| OffsetDateTime::now_utc() - since >= limit);
-        if !for_long {
-            return Ok(outcome);
-        }
-        let since = since.replace_nanosecond(0).unwrap_or(since).format(&Rfc3339).unwrap_or_default();
-        self.disable(scope, endpoint, &format!("every try since {since} failed"), message, outcome).await
-    }
-
-    /// Disables an endpoint because of how it answers. The message that this shows by comes again at once, and tells of it
-    /// then: whatever happens in between, it finds that it was the one. Where another one was faster, it comes to its
-    /// `outcome`.
-    async fn disable(
-        &self,
-        scope: &CompanyScope,
-        endpoint: &Endpoint,
-        reason: &str,
-        message: &Message,
-        outcome: Outcome,
-    ) -> Result<Outcome, Error> {
-        let disabled = Disabled { by: Some(message.id), ..Disabled::now(reason) };
-        if !self.directory.disable_endpoint(scope, &endpoint.id, &disabled).await? {
-            return Ok(outcome);
-        }
-        EndpointDisabled { endpoint: endpoint.id.as_str(), company: scope.company().as_str(), reason }.emit();
-        Ok(Outcome::Defer { after: AT_ONCE })
-    }
-
-    /// When an endpoint is tried again.
-    fn policy_of(&self, endpoint: &Endpoint) -> Policy {
-        let usual = &self.policy;
-        let give_up = usual.give_up_after.unwrap_or(Duration::MAX);
-        let (initial, max, give_up_after) = endpoint.retries.or((usual.initial, usual.max, give_up));
-        Policy { initial, max, give_up_after: Some(give_up_after) }
-    }
-}
-
-/// The event that says that an endpoint was disabled. Made again, it has the same id.
-fn told_of(endpoint: &Endpoint, disabled: &Disabled) -> Result<Message, Error> {
-    let subject = endpoint.id.to_string();
-    let origin = Origin {
-        source: WORKER,
-        company_id: endpoint.company_id.clone(),
-        conversation_id: ConversationId::of_subject(&endpoint.company_id, &subject),
-        subject,
-        traceparent: None,
-    };
-    let nanos = disabled.at.map(OffsetDateTime::unix_timestamp_nanos).unwrap_or_default();
-    let data = told::EndpointDisabled::by_delivery(endpoint, disabled);
-    let event = Event::new(EventType::EndpointDisabled, &origin, &nanos.to_string(), &data)?;
-    Ok(Message::of_event(&event)?)
-}
-
-/// Another try after the time that the endpoint named or the policy says, or the end.
-fn again(reason: String, named: Option<Duration>, message: &Message, policy: &Policy) -> Outcome {
-    let age = age(message);
-    if policy.gives_up(age) {
-        return Outcome::Dead { reason: gave_up(age, &reason) };
-    }
-    let after = match named {
-        Some(named) => named.min(policy.max),
-        None => policy.delay(message.attempts),
-    };
-    Outcome::Retry { after: policy.within(after, age), reason }
 }
 
 impl Job for Deliver {
@@ -434,10 +211,6 @@ impl Job for Deliver {
             Err(error) => Outcome::Dead { reason: error.to_string() },
         }
     }
-}
-
-fn gave_up(age: Duration, reason: &str) -> String {
-    format!("gave up after {} s; at last: {reason}", age.as_secs())
 }
 
 #[cfg(test)]

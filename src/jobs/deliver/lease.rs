@@ -5,6 +5,7 @@
 //! those that are on their way at the same time meet here, just before the request.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,14 +34,6 @@ pub(super) struct Exclusive {
     trying: Mutex<HashSet<Uuid>>,
 }
 
-/// Whether a try is to be made.
-pub(super) enum Begun<'a> {
-    /// It is, after so many others, and what is written down of it ends the lease.
-    Go(Trying<'a>, u32),
-    /// It is not, and this is what its message comes to.
-    Over(Outcome),
-}
-
 /// A delivery that is being tried here.
 pub(super) struct Trying<'a> {
     exclusive: &'a Exclusive,
@@ -59,13 +52,19 @@ impl Exclusive {
         Self { leases, worker: Uuid::new_v4(), term: deadline + MARGIN, trying: Mutex::default() }
     }
 
-    /// Asks for the delivery of a message.
+    /// Asks for the delivery of a message. Gives the lease with the number of tries that were made, or what the message
+    /// comes to without one.
     ///
     /// # Errors
     /// When nobody can be asked.
-    pub(super) async fn begin(&self, scope: &CompanyScope, id: Uuid, message: &Message) -> Result<Begun<'_>, Error> {
+    pub(super) async fn begin(
+        &self,
+        scope: &CompanyScope,
+        id: Uuid,
+        message: &Message,
+    ) -> Result<ControlFlow<Outcome, (Trying<'_>, u32)>, Error> {
         if !self.trying.lock().insert(id) {
-            return Ok(Begun::Over(Outcome::Defer { after: SOON }));
+            return Ok(Break(Outcome::Defer { after: SOON }));
         }
         let trying = Trying { exclusive: self, id };
         let mut attempts = message.attempts;
@@ -74,18 +73,18 @@ impl Exclusive {
             let lease = Lease { holder: self.worker, attempts, at, until: at + self.term };
             let wait = |until: OffsetDateTime| Duration::try_from(until - at).unwrap_or_default();
             return Ok(match self.leases.lease(scope, id, &lease).await? {
-                Leased::Granted => Begun::Go(trying, attempts),
-                Leased::Delivered => Begun::Over(Outcome::Done(Vec::new())),
+                Leased::Granted => Continue((trying, attempts)),
+                Leased::Delivered => Break(Outcome::Done(Vec::new())),
                 // What the message does not know of is caught up with at once.
                 Leased::Tried(standing) if is_due(&standing, message, at) && standing.attempts > attempts => {
                     attempts = standing.attempts;
                     continue;
                 }
-                Leased::Tried(standing) => Begun::Over(Outcome::Retry {
+                Leased::Tried(standing) => Break(Outcome::Retry {
                     after: standing.next_attempt_at.map(wait).unwrap_or_default(),
                     reason: standing.reason.unwrap_or_default(),
                 }),
-                Leased::Held { until } => Begun::Over(Outcome::Defer { after: wait(until).max(SOON) }),
+                Leased::Held { until } => Break(Outcome::Defer { after: wait(until).max(SOON) }),
             });
         }
     }

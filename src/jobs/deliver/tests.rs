@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::super::runner::run;
+use super::super::runner::{DiscardReason, run};
 use super::super::testing::{MemoryBus, MemoryLog, MemoryStore, company, endpoint, jobs, webhooks};
 use super::*;
 use crate::domain::ConversationId;

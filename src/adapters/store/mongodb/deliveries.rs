@@ -1,6 +1,7 @@
 //! The log of deliveries: one document each, with its tries inside.
 
 mod documents;
+mod leases;
 
 use ::mongodb::bson::{Bson, DateTime, Document, doc};
 use ::mongodb::options::ReturnDocument;
@@ -15,7 +16,7 @@ use super::call::{LONG, is_duplicate};
 use super::codec::{at_most, count_in, date_of, key, nanos_of, nanos_to_time, not_over, signed, to_document};
 use crate::domain::delivery::{Attempt, Delivery, Filter, Health, Parcel, Place, Replay, ReplayState, Standing, State};
 use crate::domain::{CompanyScope, ConversationId, EndpointId};
-use crate::ports::deliveries::{Ahead, Cursor, Deliveries, Lease, Leased, Leases, MOST_SIBLINGS, latencies};
+use crate::ports::deliveries::{Ahead, Cursor, Deliveries, MOST_SIBLINGS, latencies};
 use crate::ports::store::{Error, Page};
 
 /// The collection.
@@ -357,42 +358,6 @@ impl Deliveries for MongoStore {
             Ok(self.collection(DELIVERIES).await?.delete_many(filter).await?)
         });
         Ok(deleted.await?.deleted_count)
-    }
-}
-
-#[async_trait]
-impl Leases for MongoStore {
-    async fn lease(&self, scope: &CompanyScope, id: Uuid, lease: &Lease) -> Result<Leased, Error> {
-        let it = key(scope.company(), &id.to_string());
-        let (at, until) = (nanos_of(lease.at)?, nanos_of(lease.until)?);
-        let mut free = it.clone();
-        free.extend(doc! {
-            "standing.state": { "$ne": State::Delivered.as_str() },
-            "standing.attempts": { "$lte": i64::from(lease.attempts) },
-            "lease.until_ns": { "$not": { "$gt": at } },
-        });
-        let change = doc! { "$set": { "lease": { "holder": lease.holder.to_string(), "until_ns": until } } };
-        self.call("lease_delivery", async {
-            let deliveries = self.collection(DELIVERIES).await?;
-            if deliveries.update_one(free, change.clone()).await?.matched_count > 0 {
-                return Ok(Leased::Granted);
-            }
-            let fields = doc! { "standing": 1, "lease": 1 };
-            let Some(found) = deliveries.find_one(it.clone()).projection(fields).await? else {
-                return Ok(Leased::Granted);
-            };
-            let known = documents::Held::of(found)?;
-            let answer = known.answer_to(lease)?;
-            if answer != Leased::Granted {
-                return Ok(answer);
-            }
-            // Given up with more tries than this message knows of and redriven since, or leased to the same worker before.
-            let mut same = it;
-            same.extend(known.as_it_stands()?);
-            let changed = deliveries.update_one(same, change).await?.matched_count > 0;
-            Ok(if changed { Leased::Granted } else { Leased::Held { until: lease.at } })
-        })
-        .await
     }
 }
 

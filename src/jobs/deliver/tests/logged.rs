@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::domain::delivery::{Filter, Replay, ReplayState, ReplayStep};
-use crate::domain::webhook::Filter as Wanted;
+use crate::domain::webhook::{Filter as Wanted, Order};
 use uuid::Uuid;
 
 /// What a turn of a conversation leaves for the deliver job.

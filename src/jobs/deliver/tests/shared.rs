@@ -63,7 +63,7 @@ async fn what_a_dead_worker_held_is_tried_when_its_lease_is_over() {
     let id = log.parcels.lock()[0].delivery.id;
     let scope = CompanyScope::granted(company());
     let held = dead.exclusive.as_ref().unwrap();
-    assert!(matches!(held.begin(&scope, id, &attempt).await.unwrap(), Begun::Go(..)));
+    assert!(matches!(held.begin(&scope, id, &attempt).await.unwrap(), std::ops::ControlFlow::Continue(_)));
     let Outcome::Defer { after } = other.run(&attempt).await else { panic!("it may be on its way") };
     // Leases are by the clock of the machine, which the test's does not move.
     log.leases.lock().get_mut(&id).unwrap().until -= after;

@@ -10,9 +10,9 @@ use time::format_description::well_known::Rfc3339;
 use super::super::codec::{from_document, nanos_of, nanos_to_time, signed, to_document};
 use crate::domain::CompanyScope;
 use crate::domain::delivery::{
-    Attempt, Delivery, Filter, Health, MOST_ATTEMPTS, Parcel, Replay, ReplayState, Standing, State,
+    Attempt, Delivery, Filter, Health, MOST_ATTEMPTS, Parcel, Replay, ReplayState, Standing,
 };
-use crate::ports::deliveries::{Cursor, Lease, Leased};
+use crate::ports::deliveries::Cursor;
 use crate::ports::store::Error;
 
 /// The collection of how endpoints did.
@@ -47,52 +47,6 @@ pub(super) fn slot_of(attempt: &Attempt) -> Result<String, Error> {
     let slot = if attempt.number > MOST_ATTEMPTS { i64::MAX } else { nanos_of(attempt.started_at)? };
     // A name of digits alone could be taken for a place in an array.
     Ok(format!("tries.t{slot:019}"))
-}
-
-/// How a delivery stands, and who holds it until when.
-pub(super) struct Held {
-    standing: Standing,
-    holder: Option<String>,
-    until_ns: Option<i64>,
-}
-
-impl Held {
-    /// What the fields `standing` and `lease` of a delivery say.
-    pub(super) fn of(mut found: Document) -> Result<Self, Error> {
-        let Some(Bson::Document(standing)) = found.remove("standing") else {
-            return Err(Error::Invalid("a delivery in the log does not say how it stands".to_owned()));
-        };
-        let lease = found.get_document("lease").ok();
-        let holder = lease.and_then(|lease| lease.get_str("holder").ok()).map(str::to_owned);
-        let until_ns = lease.and_then(|lease| lease.get_i64("until_ns").ok());
-        Ok(Self { standing: from_document(standing)?, holder, until_ns })
-    }
-
-    /// Whether whoever asks for a lease may have it.
-    pub(super) fn answer_to(&self, asked: &Lease) -> Result<Leased, Error> {
-        let state = self.standing.state;
-        if state == State::Delivered {
-            return Ok(Leased::Delivered);
-        }
-        if state == State::Pending && self.standing.attempts > asked.attempts {
-            return Ok(Leased::Tried(self.standing.clone()));
-        }
-        let at = nanos_of(asked.at)?;
-        let is_of_another = self.holder.as_deref() != Some(asked.holder.to_string().as_str());
-        match self.until_ns.filter(|&until| until > at && is_of_another) {
-            Some(until) => Ok(Leased::Held { until: nanos_to_time(until.into())? }),
-            None => Ok(Leased::Granted),
-        }
-    }
-
-    /// What finds it as long as nothing of this has changed.
-    pub(super) fn as_it_stands(&self) -> Result<Document, Error> {
-        let standing = to_document(&self.standing)?;
-        let of = |field: &str| standing.get(field).cloned().unwrap_or(Bson::Null);
-        Ok(doc! {
-            "standing.state": of("state"), "standing.attempts": of("attempts"), "lease.until_ns": self.until_ns,
-        })
-    }
 }
 
 /// A time as it stands in what is kept of the domain.
